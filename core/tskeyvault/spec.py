@@ -1,0 +1,118 @@
+"""The plugin contract: the hooks, and the values they are called with.
+
+A plugin is a module or a class that marks some functions with :data:`hookimpl`. A function may
+name any subset of a hook's arguments, in any order. Every hook is called on one plugin only, the
+one that the secret names: no other plugin sees the call, its arguments or its result.
+
+Obligations that hold for every hook:
+
+* Fail by raising a :class:`tskeyvault.errors.VaultError` whose message holds no secret. Any other
+  exception is reported by its type alone.
+* Leave no plaintext in arguments of programs, in the environment, in a log or in a file.
+* Return in bounded time.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pluggy
+
+PROJECT = "tskeyvault"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Options = Mapping[str, object]
+"""A plugin's own table of the local configuration, plus ``identities``.
+
+``options["identities"]`` is a tuple of absolute paths (str) of identity files to try, in order.
+"""
+
+
+class Secret(NamedTuple):
+    """Which secret a call is about."""
+
+    name: str
+    """The name without plugin prefix: ``tailscale/container-key``."""
+    path: str
+    """Where its ciphertext lies, relative to the vault: ``secrets/tailscale/container-key.age``."""
+
+
+class Target(NamedTuple):
+    """One file that is about to be delivered to a service."""
+
+    directory: int
+    """An open descriptor of the directory. It was reached without following a link."""
+    name: str
+    """The file's final name, one component. The core renames to it; a plugin never does."""
+    mode: int
+    """Permission bits of the finished file; none for others."""
+    uid: int
+    gid: int
+
+
+class VaultSpec:
+    """All hooks. A plugin implements those that it can."""
+
+    @hookspec(firstresult=True)
+    def vault_encrypt(
+        self,
+        secret: Secret,
+        plaintext: bytes,
+        recipients: Sequence[str],
+        binding: bytes,
+        options: Options,
+    ) -> bytes | None:
+        """Return *plaintext* encrypted to exactly *recipients*.
+
+        *recipients* are lines of the recipients file, without comments, in file order; they come
+        from a committed file and are to be treated as hostile. No recipients, or one that is not
+        understood, is an error: nobody is ever left out. *binding* (ASCII, below 4 KiB) is to be
+        stored so that :meth:`vault_decrypt` fails when it was changed; a plugin whose format has
+        no place for it does not ask for the argument.
+
+        Raises UsageError for a bad recipient.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_decrypt(self, secret: Secret, ciphertext: bytes, options: Options) -> bytes | None:
+        """Return the plaintext of *ciphertext*, whole and authenticated.
+
+        *ciphertext* comes from a committed file and is to be treated as hostile.
+
+        Raises LockedError when no identity opens it, IntegrityError when it is damaged.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_binding(self, ciphertext: bytes, options: Options) -> bytes | None:
+        """Return the *binding* that :meth:`vault_encrypt` stored, or ``b""`` when there is none.
+
+        Needs no identity, so it cannot verify anything. The core believes it only when
+        :meth:`vault_decrypt` then opens the very same *ciphertext*.
+
+        Raises IntegrityError when *ciphertext* cannot be parsed.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_materialize(
+        self, secret: Secret, plaintext: bytes, target: Target, options: Options
+    ) -> str | None:
+        """Write *plaintext* beside its target, under a temporary name; return that name.
+
+        The file must be new, in ``target.directory``, and finished: mode, owner and content are
+        final and synced. The core checks it and renames it to ``target.name`` together with all
+        others of the service, or removes it. The default writes the plaintext as it is.
+
+        Raises DeliveryError.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_keygen(self, options: Options) -> bytes | None:
+        """Return the text of a new identity file, UTF-8, for this plugin's kind of key."""
+
+    @hookspec(firstresult=True)
+    def vault_own_recipients(self, options: Options) -> Sequence[str] | None:
+        """Return the recipients that belong to the identities at hand, to add oneself to a vault.
+
+        Raises LockedError when there is no identity.
+        """
