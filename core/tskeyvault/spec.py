@@ -111,7 +111,7 @@ class VaultSpec:
         """Return the text of a new identity file, UTF-8, for this plugin's kind of key."""
 
     @hookspec(firstresult=True)
-    def vault_own_recipients(self, options: Options) -> Sequence[str] | None:
+    def vault_own_recipients(self, options: Options) -> tuple[str, ...] | None:
         """Return the recipients that belong to the identities at hand, to add oneself to a vault.
 
         Raises LockedError when there is no identity.

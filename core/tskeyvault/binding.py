@@ -1,0 +1,82 @@
+"""The binding: what ties a ciphertext to its vault, its name and its place in time."""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .errors import IntegrityError
+
+MAX_ENCODED = 4096
+"""Bytes of an encoded binding."""
+MAX_GENERATION = 2**53
+"""Above what JSON numbers hold exactly, nothing is a generation."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+
+
+class Binding(NamedTuple):
+    """What is stored, authenticated, beside every ciphertext."""
+
+    vault: str
+    """The ``id`` of vault.toml."""
+    name: str
+    """The secret's name."""
+    generation: int
+    """Counts the values of this secret, from 1."""
+    created: str
+    """When this value was put in: ISO 8601, UTC, seconds, ``Z``."""
+    expires: str | None
+    """When it is to be replaced, in the same form, or None."""
+    recipients: str
+    """:func:`digest` of those it was encrypted to."""
+
+
+def encode(binding: Binding) -> bytes:
+    """Return *binding* as canonical JSON: ASCII, keys sorted, no spaces."""
+    return json.dumps(binding._asdict(), sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def decode(data: bytes) -> Binding:
+    """Return the Binding that *data* encodes.
+
+    Raises IntegrityError for anything that :func:`encode` would not have written.
+    """
+    if len(data) > MAX_ENCODED:
+        raise IntegrityError(f"the binding is larger than {MAX_ENCODED} bytes")
+    try:
+        fields = json.loads(data.decode("ascii"))
+        binding = Binding(**fields)
+    except (ValueError, TypeError, RecursionError):
+        raise IntegrityError("the binding cannot be read") from None
+    if not _sound(binding) or encode(binding) != data:
+        raise IntegrityError("the binding cannot be read")
+    return binding
+
+
+def digest(recipients: Iterable[str]) -> str:
+    """Return the SHA-256 (hex) of the sorted *recipients*, one per line, each once."""
+    lines = "".join(f"{recipient}\n" for recipient in sorted(set(recipients)))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def now() -> str:
+    """Return the present time in the form that a Binding holds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _sound(binding: Binding) -> bool:
+    texts = (binding.vault, binding.name, binding.created, binding.recipients)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and type(binding.generation) is int
+        and 1 <= binding.generation < MAX_GENERATION
+        and _TIME.fullmatch(binding.created) is not None
+        and (binding.expires is None or _is_time(binding.expires))
+    )
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, str) and _TIME.fullmatch(value) is not None

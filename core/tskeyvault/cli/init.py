@@ -1,0 +1,92 @@
+"""``vault init``: make a vault whose only reader is its maker."""
+
+import os
+from argparse import ArgumentParser, Namespace
+
+from tskeyvault import config, files, git, local, recipients
+from tskeyvault.errors import DeliveryError, UsageError
+from tskeyvault.plugins import Plugins, recipients_file
+from tskeyvault.recipients import Recipient, Recipients
+from tskeyvault.store import FOLDER
+from tskeyvault.vault import opened
+
+from . import keygen, place, terminal
+
+_BACKEND = "age"
+
+_VAULT_TOML = """\
+# A vault of tskeyvault: encrypted secrets for services. Change it by hand; see docs/systemd.md.
+
+[vault]
+format = 1
+id = "{id}"
+backend = "{backend}"
+
+# [services.tailscale-sidecar.files.tskey]
+# secret = "tailscale/container-key"
+"""
+
+_ATTRIBUTES = """\
+# Ciphertexts are binary: no line-end conversion, no merging of lines. Recipients are text.
+* binary
+.* -text diff merge
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="where (default: here)")
+    parser.add_argument("--no-commit", action="store_true", help="do not commit to git")
+
+
+def run(options: Namespace) -> int:
+    """Make the vault, and first a git work tree and an age key where there is none."""
+    directory = os.path.abspath(options.directory)
+    if os.path.lexists(os.path.join(directory, config.FILE)):
+        raise UsageError(f"'{directory}' is a vault already")
+    own = _own_recipients(options.identity or "")
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError:
+        raise DeliveryError(f"'{directory}' cannot be made") from None
+    if not git.work_tree(directory):
+        git.init(directory)
+        terminal.say(f"made a git repository in '{directory}'")
+    paths = _write(directory, own)
+    with opened(place(options)._replace(vault=directory), os.environ, terminal.warn) as vault:
+        path = f"{FOLDER}/{recipients_file(_BACKEND)}"
+        vault.state.approve({path: tuple(own)})
+        vault.commit(paths, "Make a vault", wanted=not options.no_commit)
+    terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(own)}")
+    return 0
+
+
+def _own_recipients(identity: str) -> list[str]:
+    identities = local.identities(identity, os.environ)
+    if not identities:
+        terminal.say("there is no age key yet: making one")
+        return keygen.make(keygen.own_file(os.environ))
+    plugins = Plugins({}, identities)
+    try:
+        return plugins.get(_BACKEND).own_recipients()
+    finally:
+        plugins.close()
+
+
+def _write(directory: str, own: list[str]) -> list[str]:
+    label = f"{os.environ.get('USER') or 'user'} at {os.uname().nodename}"
+    readers = Recipients(recipients_file(_BACKEND), tuple(Recipient(text, label) for text in own))
+    contents = {
+        f"{FOLDER}/.gitattributes": _ATTRIBUTES.encode(),
+        f"{FOLDER}/{readers.path}": recipients.render(readers),
+        config.FILE: _VAULT_TOML.format(id=os.urandom(16).hex(), backend=_BACKEND).encode(),
+    }
+    with files.directory(directory) as root:
+        for path, data in contents.items():
+            *parts, name = path.split("/")
+            fd = files.descend(root, parts, create=True)
+            try:
+                files.write(fd, name, data)
+            finally:
+                os.close(fd)
+    return list(contents)

@@ -1,0 +1,35 @@
+"""``vault ls``: list the secrets."""
+
+import os
+from argparse import ArgumentParser, Namespace
+
+from tskeyvault import names
+from tskeyvault.errors import NotFoundError
+from tskeyvault.vault import opened
+
+from . import place, terminal
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("folder", nargs="?", default="", metavar="FOLDER", help="only those in it")
+    parser.add_argument("--json", action="store_true", help="as JSON: name, plugin and path of each")
+
+
+def run(options: Namespace) -> int:
+    """Print the names, sorted, one a line."""
+    folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
+    with opened(place(options), os.environ, terminal.warn) as vault:
+        entries = vault.store.entries(
+            lambda path: terminal.warn(f"passed over, not a secret: {names.shown(path)}")
+        )
+    found = [entry for entry in entries if not folder or f"{entry.name}/".startswith(f"{folder}/")]
+    if folder and not found:
+        raise NotFoundError(f"'{folder}' holds no secrets", "vault ls shows all")
+    if options.json:
+        terminal.as_json(
+            [{"name": entry.name, "plugin": entry.plugin, "path": entry.path} for entry in found]
+        )
+    else:
+        terminal.lines(entry.name for entry in found)
+    return 0

@@ -1,0 +1,180 @@
+"""Reading and writing files relative to an open directory, without following a link.
+
+Everything that is hostile (a store from git, a directory under ``/run``) is reached through the
+functions here: walk from a trusted directory with :func:`descend`, then :func:`read`,
+:func:`stage` and :func:`replace`. Paths are never resolved as a whole.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+from .errors import DeliveryError, IntegrityError, NotFoundError, VaultError
+from .names import shown
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TEMPORARY = re.compile(r"\.vault-[0-9a-f]{16}", re.ASCII)
+
+
+@contextlib.contextmanager
+def directory(path: str) -> Iterator[int]:
+    """Open the trusted directory *path* (links in it are the user's own) and yield its descriptor."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _explained(error, path) from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def descend(fd: int, parts: list[str], *, create: bool = False) -> int:
+    """Return a new descriptor of the directory *parts* below *fd*; no part may be a link.
+
+    Raises NotFoundError when it is not there and *create* is not set, IntegrityError for a link.
+    """
+    here = os.dup(fd)
+    for part in parts:
+        try:
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=here)
+            below = os.open(part, _DIRECTORY, dir_fd=here)
+        except OSError as error:
+            raise _explained(error, "/".join(parts)) from None
+        finally:
+            os.close(here)
+        here = below
+    return here
+
+
+def read(fd: int, name: str, limit: int) -> bytes:
+    """Return the content of the regular file *name* in the directory *fd*, at most *limit* bytes.
+
+    Raises NotFoundError, and IntegrityError for a link, a device, a pipe or a file above *limit*.
+    """
+    try:
+        file = os.open(name, _READ, dir_fd=fd)
+    except OSError as error:
+        raise _explained(error, name) from None
+    with open(file, "rb", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise IntegrityError(f"'{shown(name)}' is not a regular file")
+        return read_all(stream.fileno(), limit, f"'{shown(name)}'")
+
+
+def read_all(fd: int, limit: int, what: str) -> bytes:
+    """Return everything that *fd* gives; more than *limit* bytes is an IntegrityError about *what*."""
+    pieces, size = [], 0
+    while piece := os.read(fd, min(1 << 20, limit + 1 - size)):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise IntegrityError(f"{what} is larger than {limit} bytes")
+    return b"".join(pieces)
+
+
+def exists(fd: int, name: str) -> bool:
+    """Tell whether anything at all is called *name* in the directory *fd*."""
+    try:
+        os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def stage(fd: int, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> str:
+    """Write *data* as a new, finished and synced file in the directory *fd*; return its temporary name.
+
+    At no instant does the file have a bit that is not in *mode*, and it gets *owner* (uid, gid)
+    before it gets bits beyond its owner's. On failure nothing is left.
+    """
+    name = f".vault-{os.urandom(8).hex()}"
+    try:
+        file = os.open(name, _NEW, 0o600 & mode, dir_fd=fd)
+    except OSError as error:
+        raise _explained(error, "a temporary file") from None
+    try:
+        with open(file, "wb", buffering=0, closefd=True):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+            if owner is not None:
+                os.fchown(file, *owner)
+            os.fchmod(file, mode)
+            os.fsync(file)
+    except BaseException as error:
+        discard(fd, name)
+        if isinstance(error, OSError):
+            raise _explained(error, "a temporary file") from None
+        raise
+    return name
+
+
+def replace(fd: int, temporary: str, name: str) -> None:
+    """Rename the staged file *temporary* over *name* in the directory *fd*."""
+    try:
+        os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+    except OSError as error:
+        raise _explained(error, name) from None
+
+
+def write(fd: int, name: str, data: bytes, *, mode: int = 0o644) -> None:
+    """Write *data* as *name* in the directory *fd*: all of it or the old file, also after a crash."""
+    temporary = stage(fd, data, mode=mode)
+    try:
+        replace(fd, temporary, name)
+    except VaultError:
+        discard(fd, temporary)
+        raise
+    os.fsync(fd)
+
+
+def create(fd: int, name: str, data: bytes, *, mode: int) -> bool:
+    """Write *data* as the new file *name*, whole; return False when something is called so already."""
+    temporary = stage(fd, data, mode=mode)
+    try:
+        os.link(temporary, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise _explained(error, name) from None
+    finally:
+        discard(fd, temporary)
+    os.fsync(fd)
+    return True
+
+
+def discard(fd: int, name: str) -> None:
+    """Remove the file *name* from the directory *fd*, if it is there and can be removed."""
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=fd)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether *name* is one that :func:`stage` gives."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def sweep(fd: int) -> None:
+    """Remove what killed runs have left in the directory *fd*. The caller holds its lock."""
+    for name in os.listdir(fd):
+        if is_temporary(name):
+            discard(fd, name)
+
+
+def _explained(error: OSError, name: str) -> VaultError:
+    """Turn *error* about *name* into one of ours, told by its number, never by its text."""
+    what = f"'{shown(name)}'"
+    if error.errno == errno.ENOENT:
+        return NotFoundError(f"{what} is not there")
+    if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
+        return IntegrityError(f"{what} leads through a link or through something that is no directory")
+    reason = os.strerror(error.errno or errno.EIO).lower()
+    return DeliveryError(f"{what}: {reason}")

@@ -1,0 +1,84 @@
+"""Limits on time and memory: deadlines, locks that do not wait for ever, and no core dumps."""
+
+import contextlib
+import fcntl
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from .errors import DeliveryError
+
+LOCK_SECONDS = 30.0
+"""How long a lock is waited for, where the caller sets no shorter limit."""
+
+_ASK_AGAIN = 0.02
+_INTERRUPTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+_PR_SET_DUMPABLE = 4
+
+
+@contextlib.contextmanager
+def deadline(seconds: float, what: str) -> Iterator[None]:
+    """Let the body run for *seconds* at most, and let it clean up when it is told to stop.
+
+    Raises DeliveryError, in the body, when time is up or SIGTERM or SIGHUP arrives; every second
+    again, for code that swallows it.
+    """
+
+    def up(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGALRM:
+            raise DeliveryError(f"{what}: not done within {seconds:g} s", "--timeout gives it longer")
+        raise DeliveryError(f"{what}: stopped by {signal.Signals(number).name}")
+
+    caught = (signal.SIGALRM, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, up) for number in caught}
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back signals that can be held back while the body runs: it must be short and not wait."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def locked(fd: int, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock of the open directory *fd* (flock: it leaves no file, and ends with the process).
+
+    Raises DeliveryError when another process holds it for *seconds*.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise DeliveryError(f"{what}: another process has held its lock for {seconds:g} s") from None
+            time.sleep(_ASK_AGAIN)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def protect_memory() -> None:
+    """Allow no core dump of this process and no reading of its memory by the same user.
+
+    To be called before the first plaintext. The limit is inherited by programs it starts.
+    """
+    import ctypes
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -1,0 +1,131 @@
+"""This host's own configuration: where it lies, what it says, and which identities there are.
+
+It is never committed. Only here can a plugin be given options.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from . import config, files, names
+from .errors import ConfigError, LockedError, NotFoundError
+
+IDENTITIES = "identities"
+CREDENTIAL = "tskeyvault-identity"
+
+_SYSTEM_CONFIG = "/etc/tskeyvault"
+_SYSTEM_STATE = "/var/lib/tskeyvault"
+
+
+class Local(NamedTuple):
+    """What ``config.toml`` says."""
+
+    vault: str
+    """The vault to use where none is found otherwise, or ``""``."""
+    commit: bool
+    """Whether changes are committed to git."""
+    plugins: Mapping[str, Mapping[str, object]]
+    """Options by plugin."""
+
+
+def config_directory(environ: Mapping[str, str]) -> str:
+    """Return where the local configuration lies: XDG for a user, ``/etc/tskeyvault`` for root."""
+    return _xdg(environ, "XDG_CONFIG_HOME", ".config", _SYSTEM_CONFIG)
+
+
+def state_directory(environ: Mapping[str, str]) -> str:
+    """Return where this host keeps what it has seen and approved.
+
+    ``$STATE_DIRECTORY`` of a unit is used only when it is not root that runs: the service owns
+    it, and could otherwise change what root believes.
+    """
+    unit = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if os.geteuid() != 0 and os.path.isabs(unit) and "XDG_STATE_HOME" not in environ:
+        return os.path.join(unit, "tskeyvault")
+    return _xdg(environ, "XDG_STATE_HOME", ".local/state", _SYSTEM_STATE)
+
+
+def load(environ: Mapping[str, str]) -> Local:
+    """Return the local configuration; a missing file says nothing.
+
+    Raises ConfigError.
+    """
+    where = os.path.join(config_directory(environ), "config.toml")
+    try:
+        data = read_private(where, config.MAX_SIZE)
+    except NotFoundError:
+        return Local("", commit=True, plugins={})
+    document = config.load_toml(data, where)
+    config.known(document, ("vault", "commit", "plugins"), where)
+    vault, commit = document.get("vault", ""), document.get("commit", True)
+    if not isinstance(vault, str) or not isinstance(commit, bool):
+        raise ConfigError(f"{where}: vault is a text, commit is true or false")
+    plugins = config.table(document.get("plugins", {}), f"{where} [plugins]")
+    options = {
+        names.plugin(name): config.table(value, f"{where} [plugins.{name}]")
+        for name, value in plugins.items()
+    }
+    return Local(vault, commit=commit, plugins=options)  # fmt: skip
+
+
+def identities(explicit: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the absolute paths of the identity files to use: of the first place that has any.
+
+    The places: *explicit* (``--identity``), ``$TSKEYVAULT_IDENTITY``, the systemd credential
+    ``tskeyvault-identity``, and the file ``identities`` of the local configuration.
+
+    Raises LockedError when a place that was named has no file.
+    """
+    for place, path in (
+        ("--identity", explicit),
+        ("TSKEYVAULT_IDENTITY", environ.get("TSKEYVAULT_IDENTITY", "")),
+    ):
+        if path:
+            if not os.path.isfile(path):
+                # Not shown: people put the key itself where its file belongs.
+                raise LockedError(f"{place} names no file", "give the path of an identity file")
+            return (os.path.abspath(path),)
+    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
+    for path in (
+        os.path.join(credentials, CREDENTIAL) if os.path.isabs(credentials) else "",
+        os.path.join(config_directory(environ), IDENTITIES),
+    ):
+        if path and os.path.isfile(path):
+            return (path,)
+    return ()
+
+
+def read_private(path: str, limit: int) -> bytes:
+    """Return the content of *path*, a file of at most *limit* bytes that only we and root can change.
+
+    Raises NotFoundError, and ConfigError when others may write it.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFoundError(f"'{path}' is not there") from None
+    except OSError as error:
+        raise ConfigError(f"'{path}': {os.strerror(error.errno or 0).lower()}") from None
+    try:
+        info = os.fstat(file)
+        if not stat.S_ISREG(info.st_mode):
+            raise ConfigError(f"'{path}' is not a regular file")
+        if info.st_mode & 0o022 or info.st_uid not in {0, os.geteuid()}:
+            raise ConfigError(
+                f"'{path}' can be changed by others", f"chown it to yourself, chmod go-w {path}"
+            )
+        return files.read_all(file, limit, f"'{path}'")
+    finally:
+        os.close(file)
+
+
+def _xdg(environ: Mapping[str, str], variable: str, home: str, system: str) -> str:
+    base = environ.get(variable, "")
+    if os.path.isabs(base):
+        return os.path.join(base, "tskeyvault")
+    if os.geteuid() == 0:
+        return system
+    if not os.path.isabs(environ.get("HOME", "")):
+        raise ConfigError(f"neither HOME nor {variable} is set", f"set {variable}")
+    return os.path.join(environ["HOME"], home, "tskeyvault")

@@ -1,0 +1,1 @@
+"""Materialize: deliver secrets to a service as files, all of them or none."""

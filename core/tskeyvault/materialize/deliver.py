@@ -1,0 +1,153 @@
+"""Writing the files of a service: stage all, check all, rename all; and removing them again."""
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tskeyvault import files, limits, names
+from tskeyvault.errors import DeliveryError, IntegrityError, NotFoundError, PluginError, VaultError
+from tskeyvault.spec import Target
+
+MAX_RECORD = 1 << 20
+"""Bytes of the record of what was delivered."""
+
+_Identity = tuple[int, int]
+
+
+class Parcel(NamedTuple):
+    """A file that is ready to be delivered."""
+
+    target: Target
+    write: Callable[[Target], str]
+    """Stages the content for the target and returns the temporary name (``vault_materialize``)."""
+
+
+class _Staged(NamedTuple):
+    name: str
+    temporary: str
+
+
+def deliver(directory: int, service: str, parcels: Sequence[Parcel]) -> list[str]:
+    """Write all *parcels* into *directory*, or none; return the names of those that changed.
+
+    The caller holds no lock; this takes the directory's. *service* names the record from which
+    :func:`clean` knows what is ours; ``""`` keeps none. A file with the same content, owner and
+    mode is left alone. Until the first rename any failure leaves the old files as they were.
+
+    Raises DeliveryError, PluginError.
+    """
+    with limits.locked(directory, "the directory"):
+        files.sweep(directory)
+        staged: list[_Staged] = []
+        try:
+            for parcel in parcels:
+                _refuse_folder(directory, parcel.target.name)
+                temporary = parcel.write(parcel.target)
+                staged.append(_Staged(parcel.target.name, temporary))
+                _verify(parcel.target, temporary)
+            changed = [item for item in staged if not _same(directory, item)]
+            with limits.uninterrupted():
+                _commit(directory, service, changed)
+        finally:
+            for item in staged:
+                files.discard(directory, item.temporary)
+    return [item.name for item in changed]
+
+
+def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
+    """Remove from *directory* what was delivered for *service*; return the names removed and left.
+
+    A file that something else has put in the place of ours is left.
+    """
+    with limits.locked(directory, "the directory"):
+        files.sweep(directory)
+        removed: list[str] = []
+        left: list[str] = []
+        for name, written in _recorded(directory, service).items():
+            there = _identity(directory, name)
+            if there in written:
+                files.discard(directory, name)
+            if there is not None:
+                (removed if there in written else left).append(name)
+        files.discard(directory, _record_name(service))
+    return removed, left
+
+
+def _commit(directory: int, service: str, changed: Sequence[_Staged]) -> None:
+    if not changed:
+        return
+    if service:
+        # Before the renames, with the old files and the new: true at whatever point we are killed.
+        record = _recorded(directory, service)
+        for item in changed:
+            old, new = _identity(directory, item.name), _identity(directory, item.temporary)
+            record[item.name] = [one for one in record.get(item.name, []) if one == old] + (
+                [new] if new else []
+            )
+        files.write(directory, _record_name(service), json.dumps(record).encode(), mode=0o600)
+    for item in changed:
+        files.replace(directory, item.temporary, item.name)
+    os.fsync(directory)
+
+
+def _verify(target: Target, temporary: str) -> None:
+    """Refuse what a plugin staged when it is not exactly what was asked for."""
+    if not files.is_temporary(temporary):
+        raise PluginError("a plugin staged a file under a name of its own")
+    try:
+        info = os.stat(temporary, dir_fd=target.directory, follow_symlinks=False)
+    except OSError:
+        raise PluginError("a plugin staged a file that is not there") from None
+    wanted = (stat.S_IFREG | target.mode, target.uid, target.gid, 1)
+    if (info.st_mode, info.st_uid, info.st_gid, info.st_nlink) != wanted:
+        raise PluginError("a plugin staged a file with another mode or owner")
+
+
+def _same(directory: int, item: _Staged) -> bool:
+    try:
+        new = os.stat(item.temporary, dir_fd=directory, follow_symlinks=False)
+        old = os.stat(item.name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    if (old.st_mode, old.st_uid, old.st_gid, old.st_nlink, old.st_size) != (
+        (new.st_mode, new.st_uid, new.st_gid, 1, new.st_size)
+    ):
+        return False
+    try:
+        contents = [files.read(directory, name, new.st_size) for name in (item.temporary, item.name)]
+    except VaultError:
+        return False
+    return contents[0] == contents[1]
+
+
+def _refuse_folder(directory: int, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise DeliveryError(f"'{name}' is a directory")
+
+
+def _identity(directory: int, name: str) -> _Identity | None:
+    try:
+        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return info.st_ino, info.st_mtime_ns
+
+
+def _record_name(service: str) -> str:
+    return f".vault.{service}"
+
+
+def _recorded(directory: int, service: str) -> dict[str, list[_Identity]]:
+    """Return what was delivered: name and identities. The service may have written it, so nothing is believed."""
+    try:
+        data = json.loads(files.read(directory, _record_name(service), MAX_RECORD))
+        return {
+            names.component(name, "file"): [(int(inode), int(time)) for inode, time in written]
+            for name, written in data.items()
+        }
+    except (NotFoundError, IntegrityError, ValueError, TypeError, AttributeError, RecursionError, VaultError):
+        return {}

@@ -1,0 +1,61 @@
+"""What a delivered file holds: the formats raw, line, env and json."""
+
+import json
+from collections.abc import Mapping
+
+from tskeyvault.config import File
+from tskeyvault.errors import DeliveryError
+from tskeyvault.names import Reference
+
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
+_ESCAPED = '\\"`$'
+
+
+def render(file: File, plaintexts: Mapping[Reference, bytes]) -> bytes:
+    """Return the content of *file* from the *plaintexts* of its secrets.
+
+    * raw: the secret's bytes as they are.
+    * line: the same without one newline at the end; a newline, CR or NUL within is refused.
+    * env: ``NAME="value"`` lines for systemd's EnvironmentFile= (systemd.exec(5)) that a POSIX
+      shell reads alike; values as in line, UTF-8, without control characters.
+    * json: one object of texts; values exactly as they are, UTF-8.
+
+    Raises DeliveryError for an empty secret, and for one that the format cannot say.
+    """
+    for reference in file.references:
+        if not plaintexts[reference]:
+            raise DeliveryError(f"secret '{reference}' is empty")
+    if file.secret is not None:
+        data = plaintexts[file.secret]
+        return _line(file.secret, data) if file.format == "line" else data
+    values = {name: (reference, plaintexts[reference]) for name, reference in file.values}
+    if file.format == "env":
+        return "".join(f"{name}={_quoted(*value)}\n" for name, value in values.items()).encode()
+    texts = {name: _text(*value) for name, value in values.items()}
+    return (json.dumps(texts, ensure_ascii=False) + "\n").encode()
+
+
+def _line(reference: Reference, data: bytes) -> bytes:
+    line = data.removesuffix(b"\n")
+    if not line:
+        raise DeliveryError(f"secret '{reference}' is an empty line")
+    if set(line) & set(b"\n\r\0"):
+        raise DeliveryError(f"secret '{reference}' has more than one line", "format raw or json holds it")
+    return line
+
+
+def _text(reference: Reference, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise DeliveryError(f"secret '{reference}' is not text in UTF-8", "format raw holds it") from None
+
+
+def _quoted(reference: Reference, data: bytes) -> str:
+    line = _line(reference, data)
+    text = _text(reference, line)
+    if _PLAIN.issuperset(line):
+        return text
+    if any(not character.isprintable() and character != "\t" for character in text):
+        raise DeliveryError(f"secret '{reference}' has control characters", "format raw or json holds it")
+    return '"' + "".join(f"\\{c}" if c in _ESCAPED else c for c in text) + '"'

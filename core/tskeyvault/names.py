@@ -1,0 +1,108 @@
+"""The one validator of names: of secrets, services, delivered files, plugins and variables."""
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from .errors import NameInvalidError
+
+MAX_COMPONENT = 200
+"""Bytes (UTF-8) in one component; a file name of 255 leaves room for a suffix."""
+MAX_NAME = 1000
+"""Bytes (UTF-8) in a whole name."""
+
+_FORBIDDEN = {"Cc": "a control character", "Cf": "an invisible character", "Cs": "bytes that are not UTF-8"}
+_PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
+
+
+class Reference(NamedTuple):
+    """A secret as the user names it: ``tailscale/key`` or ``age:tailscale/key``."""
+
+    plugin: str
+    """The plugin it names, or ``""``."""
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.plugin}:{self.name}" if self.plugin else self.name
+
+
+def shown(text: str) -> str:
+    """Return *text* short and safe to print: control and invisible characters escaped."""
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:80])
+    return safe + ("…" if len(text) > 80 else "")  # noqa: PLR2004 - both are the 80 of this line
+
+
+def component(text: str, what: str) -> str:
+    """Return *text* when it may be one path component, for a thing called *what*.
+
+    Raises NameInvalidError.
+    """
+    if reason := _objection(text):
+        raise NameInvalidError(f"{what} '{shown(text)}': {reason}")
+    return text
+
+
+def secret(text: str) -> str:
+    """Return *text* when it may name a secret: components joined by ``/``.
+
+    Raises NameInvalidError.
+    """
+    if len(text.encode(errors="surrogatepass")) > MAX_NAME:
+        raise NameInvalidError(f"secret '{shown(text)}': longer than {MAX_NAME} bytes")
+    for part in text.split("/"):
+        component(part, "secret" if part == text else f"secret '{shown(text)}': component")
+    return text
+
+
+def reference(text: str) -> Reference:
+    """Split ``plugin:name``, or a plain name, into a Reference.
+
+    Raises NameInvalidError.
+    """
+    prefix, colon, rest = text.partition(":")
+    if not colon:
+        return Reference("", secret(text))
+    return Reference(plugin(prefix), secret(rest))
+
+
+def plugin(text: str) -> str:
+    """Return *text* when it may name a plugin: lower-case letters, digits and dashes, at most 32.
+
+    Raises NameInvalidError.
+    """
+    if not _PLUGIN.fullmatch(text):
+        raise NameInvalidError(f"plugin '{shown(text)}': lower-case letters, digits and dashes only")
+    return text
+
+
+def is_plugin(text: str) -> bool:
+    """Tell whether *text* may name a plugin."""
+    return _PLUGIN.fullmatch(text) is not None
+
+
+def variable(text: str) -> str:
+    """Return *text* when it may name an environment variable (POSIX portable names).
+
+    Raises NameInvalidError.
+    """
+    if not _VARIABLE.fullmatch(text):
+        raise NameInvalidError(f"variable '{shown(text)}': letters, digits and underscores only")
+    return text
+
+
+def _objection(text: str) -> str:
+    """Return why *text* may not be a component, or ``""``."""
+    size = len(text.encode(errors="surrogatepass"))
+    found = next((it for c in text if (it := _FORBIDDEN.get(unicodedata.category(c)))), "")
+    marks = next((c for c in text if c in "/\\:"), "")
+    reasons = {
+        "an empty name or component": not text,
+        "must not begin with a dot or a dash": text[:1] in {".", "-"},
+        f"longer than {MAX_COMPONENT} bytes": size > MAX_COMPONENT,
+        f"must not contain {found}": found,
+        f"must not contain '{marks}'": marks,
+        "must not begin or end with a space": text != text.strip(),
+        "must be in Unicode normal form C": not unicodedata.is_normalized("NFC", text),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")

@@ -1,0 +1,204 @@
+"""Plugins: which there are, how one is loaded, and the typed calls of its hooks.
+
+Each plugin has a pluggy manager of its own, which holds the core's defaults and that plugin
+alone. So an ordinary hook call reaches nobody else: no other plugin can see it, wrap it or answer it.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Protocol, TypeVar
+
+import pluggy
+
+from . import names
+from .errors import PluginError, VaultError
+from .materialize import default
+from .spec import PROJECT, Options, Secret, Target, VaultSpec
+
+BUILT_IN: Mapping[str, str] = {"age": "tskeyvault_age:Plugin"}
+"""Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
+
+GROUP = "tskeyvault.plugins"
+"""The entry-point group of everybody else's."""
+
+_TELLING = 16
+"""Bytes of plaintext that do not stand in a ciphertext by chance."""
+
+T = TypeVar("T")
+
+
+class _EntryPoint(Protocol):
+    def load(self) -> object: ...
+
+
+def suffix(plugin: str) -> str:
+    """Return the suffix of the ciphertext files of *plugin*."""
+    return f".{plugin}"
+
+
+def recipients_file(plugin: str) -> str:
+    """Return the name of the recipients files of *plugin*."""
+    return f".{plugin}-recipients"
+
+
+def is_installed(name: str) -> bool:
+    """Tell whether there is a plugin *name*, without loading it."""
+    return name in BUILT_IN or bool(names.is_plugin(name) and _entry_points(name))
+
+
+class Backend:
+    """One loaded plugin and the typed calls of its hooks.
+
+    Every call raises what the hook's contract says, or PluginError when the plugin fails in
+    another way, lacks the hook, or returns something else. The text of a foreign exception is
+    never shown, since it may hold the secret.
+    """
+
+    def __init__(self, name: str, implementation: object, options: Options):
+        self.name = name
+        self._options = options
+        self._implementation = implementation
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(VaultSpec)
+        self._manager.register(default, "core")
+        _check_hooks(name, implementation)
+        try:
+            self._manager.register(implementation, name)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError:
+            raise PluginError(f"plugin '{name}': its hooks do not fit the contract") from None
+
+    def encrypt(self, secret: Secret, plaintext: bytes, recipients: Sequence[str], binding: bytes) -> bytes:
+        """Call ``vault_encrypt``; refuse a result that plainly is no ciphertext."""
+        ciphertext = self._call(
+            "vault_encrypt", bytes, secret=secret, plaintext=plaintext, recipients=recipients, binding=binding
+        )
+        if len(plaintext) >= _TELLING and plaintext in ciphertext:
+            raise PluginError(f"plugin '{self.name}': vault_encrypt returned the plaintext")
+        return ciphertext
+
+    def decrypt(self, secret: Secret, ciphertext: bytes) -> bytes:
+        """Call ``vault_decrypt``."""
+        return self._call("vault_decrypt", bytes, secret=secret, ciphertext=ciphertext)
+
+    def binding(self, ciphertext: bytes) -> bytes:
+        """Call ``vault_binding``; a plugin without it has none."""
+        if not self._implements("vault_binding"):
+            return b""
+        return self._call("vault_binding", bytes, ciphertext=ciphertext)
+
+    def materialize(self, secret: Secret, plaintext: bytes, target: Target) -> str:
+        """Call ``vault_materialize``."""
+        return self._call("vault_materialize", str, secret=secret, plaintext=plaintext, target=target)
+
+    def keygen(self) -> bytes:
+        """Call ``vault_keygen``."""
+        return self._call("vault_keygen", bytes)
+
+    def own_recipients(self) -> list[str]:
+        """Call ``vault_own_recipients``."""
+        return [str(recipient) for recipient in self._call("vault_own_recipients", tuple)]
+
+    def close(self) -> None:
+        """Close the plugin at the end of the command, when it is a class with ``close``."""
+        closing = getattr(self._implementation, "close", None)
+        if callable(closing):
+            self._guarded("close", closing)
+
+    def _implements(self, hook: str) -> bool:
+        return any(
+            call.plugin_name == self.name for call in getattr(self._manager.hook, hook).get_hookimpls()
+        )
+
+    def _call(self, hook: str, kind: type[T], **arguments: object) -> T:
+        caller = getattr(self._manager.hook, hook)
+        result = self._guarded(hook, lambda: caller(options=self._options, **arguments))
+        if result is None and not self._implements(hook):
+            raise PluginError(f"plugin '{self.name}' does not implement {hook}")
+        if not isinstance(result, kind):
+            found = names.shown(type(result).__name__)
+            raise PluginError(f"plugin '{self.name}': {hook} returned {found}, not {kind.__name__}")
+        return result
+
+    def _guarded(self, what: str, call: Callable[[], object]) -> object:
+        try:
+            return call()
+        except (VaultError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: no plugin ends a service's start
+            kind = names.shown(type(error).__name__)
+            raise PluginError(f"plugin '{self.name}': {what} failed with {kind}") from None
+
+
+class Plugins:
+    """The plugins of one command: each loaded when it is first named, all closed at the end."""
+
+    def __init__(self, options: Mapping[str, Options], identities: tuple[str, ...]):
+        self._options = options
+        self._identities = identities
+        self._loaded: dict[str, Backend] = {}
+
+    def get(self, name: str) -> Backend:
+        """Return the plugin *name*, loading it and no other.
+
+        Raises PluginError.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def close(self) -> None:
+        """Close all that were loaded; the last failure wins."""
+        while self._loaded:
+            self._loaded.popitem()[1].close()
+
+    def _load(self, name: str) -> Backend:
+        options: Options = {**self._options.get(name, {}), "identities": self._identities}
+        try:
+            implementation = _find(name)
+            if isinstance(implementation, type):
+                implementation = implementation(options)
+        except (VaultError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - an import may do anything
+            kind = names.shown(type(error).__name__)
+            raise PluginError(f"plugin '{name}': loading failed with {kind}") from None
+        return Backend(name, implementation, options)
+
+
+def _find(name: str) -> object:
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return getattr(import_module(module), attribute)
+    found = _entry_points(names.plugin(name))
+    if not found:
+        raise PluginError(f"plugin '{name}' is not installed", "vault plugins lists those that are")
+    if len(found) > 1:
+        raise PluginError(f"plugin '{name}' is provided by {len(found)} packages", "uninstall all but one")
+    return found[0].load()
+
+
+def _entry_points(name: str) -> list[_EntryPoint]:
+    from importlib.metadata import entry_points  # 30 ms, so only when somebody else's plugin is named
+
+    return list(entry_points(group=GROUP, name=name))
+
+
+def _check_hooks(name: str, implementation: object) -> None:
+    for attribute in dir(implementation):
+        function = getattr(implementation, attribute, None)
+        marks = getattr(function, f"{PROJECT}_impl", None)
+        if not isinstance(marks, dict) or not callable(function):
+            continue
+        hook = marks.get("specname") or attribute
+        spec = getattr(VaultSpec, hook, None)
+        if spec is None:
+            raise PluginError(f"plugin '{name}': there is no hook '{names.shown(hook)}'")
+        if marks.get("wrapper") or marks.get("hookwrapper"):
+            raise PluginError(f"plugin '{name}': {hook} is a wrapper, which the contract does not have")
+        unknown = set(inspect.signature(function).parameters) - set(inspect.signature(spec).parameters)
+        if unknown:
+            raise PluginError(
+                f"plugin '{name}': {hook} asks for '{names.shown(min(unknown))}', which it has not"
+            )

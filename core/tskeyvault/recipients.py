@@ -1,0 +1,167 @@
+"""Who can read: recipients files, and whether this host has approved what stands in them."""
+
+from typing import NamedTuple
+
+from . import git, names, plugins
+from .errors import ConfigError, IntegrityError, NotFoundError
+from .state import State
+from .store import FOLDER, Store
+
+MAX_SIZE = 4 << 20
+"""Bytes of a recipients file."""
+
+
+class Recipient(NamedTuple):
+    """One line of a recipients file and the comment above it."""
+
+    text: str
+    """The recipient in its plugin's own form; opaque to the core."""
+    label: str
+    """Whose it is, by the comment above; nobody vouches for it."""
+
+
+class Recipients(NamedTuple):
+    """A recipients file."""
+
+    path: str
+    """Relative to the vault: ``secrets/.age-recipients``."""
+    entries: tuple[Recipient, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The recipients alone, in file order."""
+        return tuple(entry.text for entry in self.entries)
+
+
+class RecipientsChangedError(IntegrityError):
+    """A recipients file is not what this host approved: exit code 5."""
+
+    def __init__(self, change: "Change", who: str):
+        lines = [f"the recipients in '{names.shown(change.path)}' are not those this host approved"]
+        lines += [f"  {line}" for line in change.lines]
+        if who:
+            lines.append(f"  last changed in {who}")
+        super().__init__("\n".join(lines), "vault recipients ack, when this is how it should be")
+        self.change = change
+
+
+class Change(NamedTuple):
+    """What differs between a recipients file and what was approved of it."""
+
+    path: str
+    added: tuple[Recipient, ...]
+    removed: tuple[str, ...]
+    gone: bool
+    """The file itself is no longer there, so that those of a folder above would read."""
+    now: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The difference for people to read, a line each."""
+        gone = ("the file is gone",) if self.gone else ()
+        return (
+            *gone,
+            *(f"+ {names.shown(entry.text)}{_called(entry.label)}" for entry in self.added),
+            *(f"- {names.shown(text)}" for text in self.removed),
+        )
+
+
+def parse(path: str, data: bytes) -> Recipients:
+    """Return the Recipients in *data*, a recipients file in UTF-8: one a line, ``# name`` above each.
+
+    Raises ConfigError.
+    """
+    try:
+        lines = data.decode().splitlines()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{names.shown(path)}: not in UTF-8") from None
+    entries, label = [], ""
+    for line in map(str.strip, lines):
+        if line.startswith("#"):
+            label = line.lstrip("# ")
+        elif line:
+            entries.append(Recipient(line, label))
+            label = ""
+        else:
+            label = ""
+    return Recipients(path, tuple(entries))
+
+
+def render(recipients: Recipients) -> bytes:
+    """Return *recipients* in the form that :func:`parse` reads."""
+    lines = []
+    for entry in recipients.entries:
+        lines += [f"# {entry.label}"] if entry.label else []
+        lines.append(entry.text)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def load(store: Store, path: str) -> Recipients:
+    """Return the recipients file at *path*.
+
+    Raises NotFoundError, IntegrityError for a link, ConfigError.
+    """
+    return parse(path, store.read(path, MAX_SIZE))
+
+
+def governing(store: Store, plugin: str, folder: str) -> Recipients:
+    """Return the recipients that *plugin*'s secrets in *folder* are encrypted to.
+
+    Raises NotFoundError.
+    """
+    path = store.nearest(plugins.recipients_file(plugin), folder)
+    if not path:
+        where = f"'{folder}'" if folder else "the vault"
+        raise NotFoundError(f"{where} has no recipients for plugin '{plugin}'", _how_to_add(plugin))
+    found = load(store, path)
+    if not found.entries:
+        raise NotFoundError(f"'{path}' names nobody", _how_to_add(plugin))
+    return found
+
+
+def changes(store: Store, state: State) -> list[Change]:
+    """Return what is not as this host approved it, of all recipients files."""
+    present = [load(store, path) for _, path in store.recipients_files(lambda _: None)]
+    gone = set(state.approved_paths) - {found.path for found in present}
+    found = [_compare(recipients, state.approved(recipients.path)) for recipients in present]
+    found += [Change(path, (), state.approved(path) or (), gone=True, now=()) for path in sorted(gone)]
+    return [change for change in found if change.added or change.removed or change.gone]
+
+
+def approved(store: Store, state: State, directory: str, plugin: str, folder: str) -> Recipients:
+    """Return :func:`governing` recipients when this host has approved exactly these.
+
+    Raises RecipientsChangedError for others, also when a nearer file that was approved is gone.
+    """
+    recipients = governing(store, plugin, folder)
+    change = _compare(recipients, state.approved(recipients.path))
+    below = _below(plugin, folder, recipients.path)
+    for path in below:
+        if (before := state.approved(path)) is not None:
+            change = Change(path, (), before, gone=True, now=())
+    if change.added or change.removed or change.gone:
+        raise RecipientsChangedError(change, git.last_change(directory, change.path))
+    return recipients
+
+
+def _below(plugin: str, folder: str, found: str) -> list[str]:
+    """Return the paths of recipients files that would be nearer to *folder* than *found* is."""
+    file = plugins.recipients_file(plugin)
+    parts = [FOLDER, *folder.split("/")] if folder else [FOLDER]
+    paths = ["/".join([*parts[:depth], file]) for depth in range(1, len(parts) + 1)]
+    return paths[paths.index(found) + 1 :]
+
+
+def _compare(recipients: Recipients, before: tuple[str, ...] | None) -> Change:
+    old = set(before or ())
+    added = tuple(entry for entry in recipients.entries if entry.text not in old)
+    removed = tuple(sorted(old - set(recipients.texts)))
+    return Change(recipients.path, added, removed, gone=False, now=recipients.texts)
+
+
+def _called(label: str) -> str:
+    return f"  ({names.shown(label)})" if label else ""
+
+
+def _how_to_add(plugin: str) -> str:
+    return "vault recipients add RECIPIENT" + ("" if plugin == "age" else f" --plugin {plugin}")

@@ -1,0 +1,225 @@
+"""The ``secrets/`` tree: where ciphertexts and recipients files lie, and how they are found.
+
+It comes from git and is treated as hostile: no link in it is followed, whatever it leads to.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from . import files, limits, names, plugins
+from .errors import IntegrityError, NameInvalidError, NotFoundError, UsageError, VaultError
+from .names import Reference
+from .spec import Secret
+
+FOLDER = "secrets"
+MAX_SECRET = 16 << 20
+"""Bytes of a secret."""
+MAX_CIPHERTEXT = MAX_SECRET + (2 << 20)
+"""Bytes of a ciphertext file."""
+
+
+class Entry(NamedTuple):
+    """A secret in the store: the plugin that its suffix names, its name and its path."""
+
+    plugin: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Where its ciphertext lies, relative to the vault."""
+        return f"{FOLDER}/{self.name}{plugins.suffix(self.plugin)}"
+
+    @property
+    def secret(self) -> Secret:
+        """The same for a plugin's eyes."""
+        return Secret(self.name, self.path)
+
+
+class Store:
+    """The tree of one vault, reached through a descriptor of the vault's directory."""
+
+    def __init__(self, root: int):
+        self._root = root
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store against other writers on this host.
+
+        Raises DeliveryError when another one holds it too long.
+        """
+        with self._folder([], create=True) as fd, limits.locked(fd, "the vault"):
+            yield
+
+    def find(self, reference: Reference) -> Entry | None:
+        """Return the entry that *reference* names, or None.
+
+        Raises UsageError when two plugins have a secret of that name and none is named.
+        """
+        found = [name for name in self._suffixes(reference.name) if reference.plugin in {"", name}]
+        if len(found) > 1:
+            found = [name for name in found if plugins.is_installed(name)] or found
+        if len(found) > 1:
+            choices = " or ".join(f"{plugin}:{reference.name}" for plugin in found)
+            raise UsageError(f"secret '{reference.name}': several plugins have it", f"name one: {choices}")
+        return Entry(found[0], reference.name) if found else None
+
+    def get(self, reference: Reference) -> Entry:
+        """Return the entry that *reference* names.
+
+        Raises NotFoundError with the nearest name, and what :meth:`find` raises.
+        """
+        entry = self.find(reference)
+        if entry is None:
+            from difflib import get_close_matches
+
+            known = [entry.name for entry in self.entries(lambda _: None)]
+            near = get_close_matches(reference.name, known, n=1)
+            hint = f"did you mean '{near[0]}'" if near else "vault ls shows what there is"
+            raise NotFoundError(f"secret '{reference}': not in the vault", hint)
+        return entry
+
+    def entries(self, passed_over: Callable[[str], None]) -> list[Entry]:
+        """Return all secrets, sorted by name; *passed_over* is told of paths that cannot be one."""
+        found = []
+        for path in self._walk(passed_over):
+            stem, _, plugin = path.rpartition(".")
+            try:
+                name = names.secret(stem)
+            except NameInvalidError:
+                passed_over(path)
+                continue
+            if names.is_plugin(plugin) and plugins.is_installed(plugin):
+                found.append(Entry(plugin, name))
+        return sorted(found, key=lambda entry: (entry.name, entry.plugin))
+
+    def read(self, path: str, limit: int = MAX_CIPHERTEXT) -> bytes:
+        """Return the file at *path*, relative to the vault.
+
+        Raises NotFoundError, and IntegrityError for a link, a device or a file above *limit* bytes.
+        """
+        *parts, name = path.split("/")
+        try:
+            with self._folder(parts[1:]) as fd:
+                return files.read(fd, name, limit)
+        except VaultError as error:
+            raise type(error)(f"{names.shown(path)}: {error.message}", error.hint) from None
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write *contents*, by path: nothing is renamed into place before all is on the disk.
+
+        The caller holds the lock.
+        """
+        with ExitStack() as opened:
+            folders = {
+                path.rpartition("/")[0]: opened.enter_context(
+                    self._folder(path.split("/")[1:-1], create=True)
+                )
+                for path in contents
+            }
+            for fd in folders.values():
+                files.sweep(fd)
+            staged: list[tuple[int, str, str]] = []
+            try:
+                for path, data in contents.items():
+                    folder, _, name = path.rpartition("/")
+                    staged.append((folders[folder], files.stage(folders[folder], data), name))
+                with limits.uninterrupted():
+                    for fd, temporary, name in staged:
+                        files.replace(fd, temporary, name)
+                    for fd in folders.values():
+                        os.fsync(fd)
+            finally:
+                for fd, temporary, _ in staged:
+                    files.discard(fd, temporary)
+
+    def remove(self, path: str) -> None:
+        """Remove the file at *path*, and the folders that are empty without it."""
+        *parts, name = path.split("/")
+        with self._folder(parts[1:]) as fd:
+            os.unlink(name, dir_fd=fd)
+        for depth in range(len(parts) - 1, 0, -1):
+            with self._folder(parts[1:depth]) as fd:
+                try:
+                    os.rmdir(parts[depth], dir_fd=fd)
+                except OSError:
+                    return
+
+    def nearest(self, file: str, folder: str) -> str:
+        """Return the path of the nearest *file* in *folder* (``""``: the whole store) or above it, or ``""``."""
+        parts = folder.split("/") if folder else []
+        for depth in range(len(parts), -1, -1):
+            try:
+                with self._folder(parts[:depth]) as fd:
+                    if files.exists(fd, file):
+                        return "/".join([FOLDER, *parts[:depth], file])
+            except NotFoundError:
+                continue
+        return ""
+
+    def recipients_files(self, passed_over: Callable[[str], None]) -> list[tuple[str, str]]:
+        """Return plugin and path of all recipients files, sorted by path."""
+        found = []
+        for path in self._walk(passed_over, hidden=True):
+            name = path.rpartition("/")[2]
+            plugin = name.removeprefix(".").removesuffix("-recipients")
+            if names.is_plugin(plugin) and name == plugins.recipients_file(plugin):
+                found.append((plugin, f"{FOLDER}/{path}"))
+        return sorted(found, key=lambda pair: pair[1])
+
+    @contextmanager
+    def _folder(self, parts: list[str], *, create: bool = False) -> Iterator[int]:
+        fd = files.descend(self._root, [FOLDER, *parts], create=create)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _suffixes(self, name: str) -> list[str]:
+        """Return the plugin names of the files that are called *name* and a suffix."""
+        *parts, last = name.split("/")
+        try:
+            with self._folder(parts) as fd:
+                stems = [found.rpartition(".") for found in os.listdir(fd)]
+        except NotFoundError:
+            return []
+        return sorted(
+            plugin for stem, dot, plugin in stems if dot and stem == last and names.is_plugin(plugin)
+        )
+
+    def _walk(self, passed_over: Callable[[str], None], *, hidden: bool = False) -> Iterator[str]:
+        """Yield the paths, relative to the store, of all regular files whose name begins with a dot or not."""
+        pending: list[list[str]] = [[]]
+        while pending:
+            parts = pending.pop()
+            try:
+                with self._folder(parts) as fd:
+                    found = [
+                        (name, os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+                        for name in os.listdir(fd)
+                    ]
+            except (NotFoundError, FileNotFoundError):
+                continue
+            for name, mode in found:
+                path = "/".join([*parts, name])
+                if stat.S_ISDIR(mode):
+                    if not name.startswith("."):
+                        pending.append([*parts, name])
+                elif not stat.S_ISREG(mode):
+                    passed_over(path)
+                elif name.startswith(".") == hidden:
+                    yield path
+
+
+def refuse_large(data: bytes) -> bytes:
+    """Return *data* when it may be a secret.
+
+    Raises UsageError for nothing at all, IntegrityError above MAX_SECRET bytes.
+    """
+    if not data:
+        raise UsageError("an empty secret is refused")
+    if len(data) > MAX_SECRET:
+        raise IntegrityError(f"a secret is at most {MAX_SECRET} bytes")
+    return data
