@@ -1,0 +1,94 @@
+"""For all tests: an environment of their own, and one line at the end that names those that could not run."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+# Read before any test runs: the tests' own environment has none of our variables.
+REQUIRE_ALL = os.environ.get("TSKEYVAULT_REQUIRE_ALL") == "1"
+
+could_not_run: list[str] = []
+
+FOREIGN_PREFIXES = ("TSKEYVAULT_", "GIT_", "PASSWORD_STORE_", "XDG_")
+FOREIGN = (
+    "CACHE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "EDITOR",
+    "GNUPGHOME",
+    "GPG_AGENT_INFO",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LOGS_DIRECTORY",
+    "NOTIFY_SOCKET",
+    "RUNTIME_DIRECTORY",
+    "SSH_AUTH_SOCK",
+    "STATE_DIRECTORY",
+    "VISUAL",
+)
+GIT_CONFIG = """\
+[user]
+\tname = Test User
+\temail = test@example.org
+[init]
+\tdefaultBranch = main
+[commit]
+\tgpgSign = false
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the test an own home and an own git, and nothing that the caller or a service manager set."""
+    for name in os.environ:
+        if name in FOREIGN or name.startswith(FOREIGN_PREFIXES):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    directories = {
+        "HOME": home,
+        "XDG_CONFIG_HOME": home / ".config",
+        "XDG_STATE_HOME": home / ".local/state",
+        "XDG_RUNTIME_DIR": home / "run",
+    }
+    for name, directory in directories.items():
+        directory.mkdir(parents=True, mode=0o700)
+        monkeypatch.setenv(name, str(directory))
+    (home / ".gitconfig").write_text(GIT_CONFIG)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+def _note_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    could_not_run.append(f"{report.nodeid} ({reason})")
+    if REQUIRE_ALL:
+        report.outcome = "failed"
+        report.longrepr = f"could not run here: {reason}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note a skipped test, and make it fail where all must run."""
+    report = yield
+    _note_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Note a skipped module, and make it fail where all must run."""
+    report = yield
+    _note_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Name in one line, the last but pytest's own, every test that could not run here."""
+    yield
+    terminalreporter.write_line(f"could not run here: {', '.join(could_not_run) or 'none'}")

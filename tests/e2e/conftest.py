@@ -1,0 +1,46 @@
+"""One machine for all end-to-end tests, with the project installed as a user would have it."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import needs, uv
+from support.systemd import Machine
+
+INSTALLED = "/opt/tskeyvault"
+
+
+def _build(scratch: Path) -> Path:
+    """Make a virtual environment that can be moved, with the wheel of the checkout and what the lock names."""
+    tree = scratch / "tree"
+    requirements = scratch / "requirements.txt"
+    uv.run("build", "--wheel", "--out-dir", scratch)
+    wheel = next(scratch.glob("*.whl"))
+    uv.run("export", "--locked", "--no-default-groups", "--no-emit-project", "--output-file", requirements)
+    uv.run("venv", "--relocatable", "--python", needs.SYSTEM_PYTHON, tree)
+    install = ("pip", "install", "--python", tree / "bin/python")
+    uv.run(*install, "--require-hashes", "--requirements", requirements)
+    uv.run(*install, "--no-deps", wheel)
+    return tree
+
+
+def _install(machine: Machine, tree: Path) -> None:
+    target = machine.path(INSTALLED)
+    machine.run("rm", "-rf", INSTALLED)
+    target.parent.mkdir(mode=0o755, exist_ok=True)
+    subprocess.run(
+        ["cp", "-R", "--preserve=mode,links,timestamps", "--no-dereference", tree, target], check=True
+    )
+    machine.run("chmod", "-R", "a+rX,go-w", INSTALLED)
+    machine.run(f"{INSTALLED}/bin/python", "-m", "compileall", "-q", "-j0", f"{INSTALLED}/lib")
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Give a booted machine whose units find the program under ``/opt/tskeyvault/bin``."""
+    needs.systemd()
+    tree = _build(tmp_path_factory.mktemp("install"))
+    with Machine() as running:
+        _install(running, tree)
+        yield running

@@ -1,0 +1,67 @@
+"""The payload: any size goes through, any change is noticed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tskeyvault.errors import IntegrityError
+from tskeyvault_age import stream
+from tskeyvault_age.stream import CHUNK
+
+KEY = bytes(range(32))
+SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 5, 300 * CHUNK]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_round_trip_with_one_tag_a_chunk(size: int) -> None:
+    sealed = stream.seal(KEY, b"x" * size)
+    assert len(sealed) == size + 16 * max(1, -(-size // CHUNK))
+    assert stream.open_(KEY, sealed) == b"x" * size
+
+
+@given(st.binary(max_size=100), st.data())
+def test_every_change_is_noticed(plaintext: bytes, data: st.DataObject) -> None:
+    sealed = stream.seal(KEY, plaintext)
+    place = data.draw(st.integers(0, len(sealed) - 1))
+    other = data.draw(st.binary(max_size=3).filter(lambda new: new != sealed[place : place + 1]))
+    with pytest.raises(IntegrityError, match="payload"):
+        stream.open_(KEY, sealed[:place] + other + sealed[place + 1 :])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(payload: bytes) -> None:
+    with pytest.raises(IntegrityError, match="payload"):
+        stream.open_(KEY, payload)
+
+
+def test_chunks_cannot_be_cut_exchanged_repeated_or_continued() -> None:
+    sealed = stream.seal(KEY, bytes(2 * CHUNK + 3))
+    size = CHUNK + 16
+    first, second, last = sealed[:size], sealed[size : 2 * size], sealed[2 * size :]
+    for payload in (
+        first,
+        first + second,
+        first + last,
+        last,
+        second + first + last,
+        first + first + second + last,
+        first + second + last + last,
+        first + second + last + b"x",
+    ):
+        with pytest.raises(IntegrityError):
+            stream.open_(KEY, payload)
+
+
+def test_empty_last_chunk_is_refused_though_it_verifies() -> None:
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+    aead = ChaCha20Poly1305(KEY)
+    full = aead.encrypt(bytes(12), bytes(CHUNK), None)
+    empty = aead.encrypt((1).to_bytes(11, "big") + b"\x01", b"", None)
+    with pytest.raises(IntegrityError, match="the last chunk is empty"):
+        stream.open_(KEY, full + empty)
+
+
+def test_nonce_and_file_key_both_make_the_key() -> None:
+    keys = {stream.payload_key(bytes([a]) * 16, bytes([b]) * 16) for a in range(3) for b in range(3)}
+    assert len(keys) == 9

@@ -1,0 +1,88 @@
+"""The real command line in a subprocess, and vaults for it to work on."""
+
+import os
+import secrets
+import string
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCES = Path(__file__).parents[2]
+"""The checkout: its ``core`` and ``plugins`` are what is run."""
+
+SECONDS = 60
+
+_LETTERS = string.ascii_letters + string.digits
+
+
+class Result(NamedTuple):
+    """How a run of ``vault`` ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+class Made(NamedTuple):
+    """A vault of one reader, in a git work tree of its own."""
+
+    directory: Path
+    recipient: str
+
+
+def run_vault(
+    *arguments: str | Path,
+    input: bytes = b"",  # noqa: A002 - the name that subprocess.run has
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Result:
+    """Run ``vault`` with the test's environment, and *env* over it, without a terminal."""
+    return run_python("-m", "tskeyvault", *arguments, input=input, env=env, cwd=cwd)
+
+
+def run_python(
+    *arguments: str | Path,
+    input: bytes = b"",  # noqa: A002 - the name that subprocess.run has
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Result:
+    """Run this Python with the checkout's packages; a PYTHONPATH in *env* comes after them."""
+    environment = {**os.environ, **(env or {})}
+    path = [str(SOURCES / "core"), str(SOURCES / "plugins"), *filter(None, [(env or {}).get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(path)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        input=input,
+        capture_output=True,
+        env=environment,
+        cwd=cwd,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr.decode(errors="surrogateescape"))
+
+
+def made_key() -> bytes:
+    """Return a random value in the form of a Tailscale auth key, which has never been a key."""
+    parts = ("tskey", "auth", "k" + _random(11) + "CNTRL", _random(32))
+    return "-".join(parts).encode()
+
+
+def make_vault(directory: Path) -> Made:
+    """Make a vault in the new *directory* by ``vault init``, and an age key where this user has none."""
+    done = run_vault("init", directory)
+    assert done.code == 0, done.err
+    lines = (directory / "secrets/.age-recipients").read_text().splitlines()
+    return Made(directory, next(line for line in lines if not line.startswith("#")))
+
+
+def services(directory: Path, text: str) -> None:
+    """Append *text*, tables of services, to the ``vault.toml`` in *directory*."""
+    with (directory / "vault.toml").open("a") as file:
+        file.write(text)
+
+
+def _random(size: int) -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(size))
