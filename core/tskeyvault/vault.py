@@ -4,17 +4,19 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from . import binding, config, files, git, local, names, recipients
+from . import binding, config, files, local, names
 from .binding import Binding
 from .config import Settings
 from .errors import IntegrityError, NotFoundError, UsageError
 from .names import Reference
 from .plugins import Backend, Plugins
-from .recipients import Recipients
 from .state import Seen, State
 from .store import FOLDER, Entry, Store, refuse_large
+
+if TYPE_CHECKING:
+    from .recipients import Recipients  # what only writing needs is imported there: reading starts services
 
 Warn = Callable[[str], None]
 
@@ -78,11 +80,13 @@ class Vault:
             for entry in entries:
                 self.store.remove(entry.path)
 
-    def change_recipients(self, plugin: str, changed: Recipients) -> list[Entry]:
+    def change_recipients(self, plugin: str, changed: "Recipients") -> list[Entry]:
         """Write *changed* and re-encrypt what it governs, all or nothing; return what was re-encrypted.
 
         Raises what :meth:`read` raises: who cannot read a secret cannot let others read it.
         """
+        from . import recipients
+
         contents = {changed.path: recipients.render(changed)}
         seen: dict[str, Seen] = {}
         with self.store.lock():
@@ -102,11 +106,13 @@ class Vault:
         """Return the entry of *reference*, or where it will be when it is new."""
         return self.store.find(reference) or Entry(reference.plugin or self.settings.backend, reference.name)
 
-    def readers(self, entry: Entry) -> Recipients:
+    def readers(self, entry: Entry) -> "Recipients":
         """Return the approved recipients of *entry*.
 
         Raises RecipientsChangedError, NotFoundError.
         """
+        from . import recipients
+
         folder = entry.name.rpartition("/")[0]
         return recipients.approved(self.store, self.state, self.directory, entry.plugin, folder)
 
@@ -115,6 +121,8 @@ class Vault:
 
         Raises PluginError when git refuses; what was written stays.
         """
+        from . import git
+
         if not (wanted and self.local.commit):
             return
         if git.work_tree(self.directory):
@@ -168,7 +176,7 @@ class Vault:
         return found, Seen(found.generation, digest)
 
     def _seal(
-        self, entry: Entry, plaintext: bytes, to: Recipients, *, created: str, expires: str | None
+        self, entry: Entry, plaintext: bytes, to: "Recipients", *, created: str, expires: str | None
     ) -> tuple[bytes, Seen]:
         backend = self.plugins.get(entry.plugin)
         generation = self._generation(entry, backend) + 1

@@ -1,7 +1,7 @@
 """The command line: finds the command, runs it, and turns every failure into a message and a code."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, HelpFormatter, Namespace
 from importlib import import_module
 from typing import NamedTuple, NoReturn, Protocol, cast
 
@@ -39,10 +39,15 @@ class _Module(Protocol):
 
 
 class _Parser(ArgumentParser):
+    def _get_formatter(self) -> HelpFormatter:
+        # Left to itself it asks shutil for the width, whenever an argument is declared.
+        return HelpFormatter(self.prog, width=_WIDTH)
+
     def error(self, message: str) -> NoReturn:
-        # argparse puts the bad value into its message, and people paste keys into the wrong place.
-        said = message.partition(":")[0] if message.startswith("unrecognized") else message
-        raise UsageError(said, f"{self.prog} --help")
+        # argparse puts the bad value last, and people paste keys into the wrong place.
+        parts = message.split(": ")
+        kept = 2 if message.startswith(("argument", "the following arguments")) else 1
+        raise UsageError(": ".join(parts[:kept]), f"{self.prog} --help")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,63 +70,58 @@ def parser_for(name: str) -> ArgumentParser:
     """Return the parser of the command *name*."""
     parser = _Parser(prog=f"vault {name}", description=COMMANDS[name].summary, allow_abbrev=False)
     _module(name).arguments(parser)
-    _common(parser)
+    common(parser)
     return parser
+
+
+def common(parser: ArgumentParser) -> None:
+    """Declare the options of every command, on *parser* or on that of one of its verbs."""
+    where = "the vault (default: $TSKEYVAULT_DIR, or upwards from here)"
+    parser.add_argument("--vault", metavar="DIR", default=SUPPRESS, help=where)
+    what = "identity file (default: $TSKEYVAULT_IDENTITY, the credential, or this user's own)"
+    parser.add_argument("-i", "--identity", metavar="FILE", default=SUPPRESS, help=what)
 
 
 def place(options: Namespace) -> Place:
     """Return what the parsed *options* say about where vault and identity are."""
-    return Place(options.vault or "", options.identity or "")
+    return Place(getattr(options, "vault", ""), getattr(options, "identity", ""))
 
 
 def _run(argv: list[str]) -> int:
-    top = _Parser(prog="vault", usage=_USAGE, description=_summary(), add_help=False, allow_abbrev=False)
-    _common(top)
-    top.add_argument("-h", "--help", action="store_true")
-    top.add_argument("--version", action="store_true")
-    at = _command_index(argv)
-    options = top.parse_args(argv[:at])
-    if options.version:
-        terminal.lines([f"vault {__version__}"])
-        return 0
-    if at == len(argv):
-        if not options.help:
-            terminal.say("which command?")
-        terminal.lines([f"usage: {_USAGE}", "", *_summary().split("\n")])
-        return 0 if options.help else 2
-    name = argv[at]
+    before, name, after = _split(argv)
+    if not name:
+        return _without_command(before)
     if name not in COMMANDS:
         raise UsageError("no such command", _nearest(name))
-    chosen = parser_for(name).parse_args(argv[at + 1 :])
-    chosen.vault = chosen.vault or options.vault
-    chosen.identity = chosen.identity or options.identity
-    return _module(name).run(chosen)
+    options = parser_for(name).parse_args([*before, *after])
+    return _module(name).run(options)
 
 
-def _command_index(argv: list[str]) -> int:
-    """Return where in *argv* the command stands: the first word that is no option and no option's value."""
+def _split(argv: list[str]) -> tuple[list[str], str, list[str]]:
+    """Split *argv* at the command: the first word that is no option and no option's value."""
     at = 0
     while at < len(argv) and argv[at].startswith("-"):
-        at += 2 if argv[at] in {"--vault", "--identity", "-i"} else 1
-    return min(at, len(argv))
+        at += 2 if argv[at] in _TAKES_VALUE else 1
+    return argv[:at], argv[at] if at < len(argv) else "", argv[at + 1 :]
 
 
-def _common(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--vault", metavar="DIR", help="the vault (default: $TSKEYVAULT_DIR, or upwards from here)"
-    )
-    parser.add_argument(
-        "-i", "--identity", metavar="FILE", help="identity file (default: $TSKEYVAULT_IDENTITY, ...)"
-    )
+def _without_command(options: list[str]) -> int:
+    if options == ["--version"]:
+        terminal.lines([f"vault {__version__}"])
+        return 0
+    if options in (["--help"], ["-h"]):
+        terminal.lines([f"usage: {_USAGE}", "", *_summary()])
+        return 0
+    raise UsageError("which command?", "vault --help lists them")
 
 
 def _module(name: str) -> _Module:
     return cast("_Module", import_module(f"tskeyvault.cli.{COMMANDS[name].module}"))
 
 
-def _summary() -> str:
+def _summary() -> list[str]:
     width = max(map(len, COMMANDS))
-    return "\n".join(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
+    return [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
 
 
 def _nearest(name: str) -> str:
@@ -142,4 +142,6 @@ def _defect(error: Exception) -> VaultError:
     )
 
 
+_WIDTH = 100
+_TAKES_VALUE = ("--vault", "--identity", "-i")
 _USAGE = "vault [--vault DIR] [--identity FILE] COMMAND ...   (vault COMMAND --help says more)"

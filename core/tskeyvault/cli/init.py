@@ -13,6 +13,7 @@ from tskeyvault.vault import opened
 from . import keygen, place, terminal
 
 _BACKEND = "age"
+_RECIPIENTS = f"{FOLDER}/{recipients_file(_BACKEND)}"
 
 _VAULT_TOML = """\
 # A vault of tskeyvault: encrypted secrets for services. Change it by hand; see docs/systemd.md.
@@ -44,7 +45,7 @@ def run(options: Namespace) -> int:
     directory = os.path.abspath(options.directory)
     if os.path.lexists(os.path.join(directory, config.FILE)):
         raise UsageError(f"'{directory}' is a vault already")
-    own = _own_recipients(options.identity or "")
+    own = _own_recipients(place(options).identity)
     try:
         os.makedirs(directory, exist_ok=True)
     except OSError:
@@ -52,12 +53,14 @@ def run(options: Namespace) -> int:
     if not git.work_tree(directory):
         git.init(directory)
         terminal.say(f"made a git repository in '{directory}'")
-    paths = _write(directory, own)
+    written = _write(directory, own)
     with opened(place(options)._replace(vault=directory), os.environ, terminal.warn) as vault:
-        path = f"{FOLDER}/{recipients_file(_BACKEND)}"
-        vault.state.approve({path: tuple(own)})
-        vault.commit(paths, "Make a vault", wanted=not options.no_commit)
-    terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(own)}")
+        if _RECIPIENTS in written:
+            vault.state.approve({_RECIPIENTS: tuple(own)})
+            terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(own)}")
+        else:
+            terminal.say(f"made a vault in '{directory}'; its recipients were there: vault recipients ack")
+        vault.commit(written, "Make a vault", wanted=not options.no_commit)
     return 0
 
 
@@ -74,19 +77,22 @@ def _own_recipients(identity: str) -> list[str]:
 
 
 def _write(directory: str, own: list[str]) -> list[str]:
+    """Write what a new vault consists of, but over nothing that is there; return what was written."""
     label = f"{os.environ.get('USER') or 'user'} at {os.uname().nodename}"
-    readers = Recipients(recipients_file(_BACKEND), tuple(Recipient(text, label) for text in own))
+    readers = Recipients(_RECIPIENTS, tuple(Recipient(text, label) for text in own))
     contents = {
         f"{FOLDER}/.gitattributes": _ATTRIBUTES.encode(),
-        f"{FOLDER}/{readers.path}": recipients.render(readers),
+        _RECIPIENTS: recipients.render(readers),
         config.FILE: _VAULT_TOML.format(id=os.urandom(16).hex(), backend=_BACKEND).encode(),
     }
+    written = []
     with files.directory(directory) as root:
         for path, data in contents.items():
             *parts, name = path.split("/")
             fd = files.descend(root, parts, create=True)
             try:
-                files.write(fd, name, data)
+                if files.create(fd, name, data, mode=0o644):
+                    written.append(path)
             finally:
                 os.close(fd)
-    return list(contents)
+    return written

@@ -10,7 +10,7 @@ from tskeyvault.spec import Secret
 from tskeyvault.store import FOLDER
 from tskeyvault.vault import Vault, opened
 
-from . import place, terminal
+from . import common, place, terminal
 from .insert import approve
 
 
@@ -29,6 +29,8 @@ def arguments(parser: ArgumentParser) -> None:
         "ack", help="approve recipients that were changed elsewhere", allow_abbrev=False
     )
     approving.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    for verb in (listing, adding, approving):
+        common(verb)
 
 
 def run(options: Namespace) -> int:
@@ -39,7 +41,8 @@ def run(options: Namespace) -> int:
 
 def _list(vault: Vault, options: Namespace) -> int:
     unapproved = {change.path for change in recipients.changes(vault.store, vault.state)}
-    found = [recipients.load(vault.store, path) for _, path in vault.store.recipients_files(terminal.warn)]
+    files = vault.store.recipients_files(lambda path: terminal.warn(f"passed over: {names.shown(path)}"))
+    found = [recipients.load(vault.store, path) for _, path in files]
     if options.json:
         terminal.as_json(
             [

@@ -46,6 +46,8 @@ def deliver(directory: int, service: str, parcels: Sequence[Parcel]) -> list[str
             for parcel in parcels:
                 _refuse_folder(directory, parcel.target.name)
                 temporary = parcel.write(parcel.target)
+                if temporary in {item.temporary for item in staged}:
+                    raise PluginError("a plugin staged one file for two targets")
                 staged.append(_Staged(parcel.target.name, temporary))
                 _verify(parcel.target, temporary)
             changed = [item for item in staged if not _same(directory, item)]
