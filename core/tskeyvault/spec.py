@@ -51,6 +51,14 @@ class Target(NamedTuple):
     gid: int
 
 
+class Stanza(NamedTuple):
+    """One stanza of an age header (C2SP age.md): the file key as wrapped for one recipient."""
+
+    args: tuple[str, ...]
+    """The type, then its arguments: at least one, each printable ASCII without spaces."""
+    body: bytes
+
+
 class VaultSpec:
     """All hooks. A plugin implements those that it can."""
 
@@ -115,4 +123,35 @@ class VaultSpec:
         """Return the recipients that belong to the identities at hand, to add oneself to a vault.
 
         Raises LockedError when there is no identity.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_wrap(self, recipient: str, file_key: bytes, options: Options) -> Stanza | None:
+        """Return *file_key* (16 bytes) wrapped for *recipient*, ``age1NAME1...`` with this plugin's name.
+
+        For plugins that bring a kind of key to age. Needs no device and no private key.
+
+        Raises UsageError when *recipient* is malformed.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_unwrap(
+        self, identity: str, files: Sequence[Sequence[Stanza]], options: Options
+    ) -> Mapping[int, bytes] | None:
+        """Return the file keys (16 bytes each) that *identity*, ``AGE-PLUGIN-NAME-1...``, recovers.
+
+        *files* are the stanzas of several headers; the result holds those that this identity
+        opens, by index. Stanzas of foreign types are ignored. All files of a command come in one
+        call, so that a device asks once.
+
+        Raises LockedError when the device is absent or stays locked, IntegrityError when a stanza
+        of its own type is malformed.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_prepare(self, ciphertexts: Sequence[bytes], options: Options) -> bool | None:
+        """Learn which *ciphertexts* are decrypted next, to do for all at once what can be; return True.
+
+        Optional. Each of them comes to :meth:`vault_decrypt` afterwards, in any order. Failures
+        that concern one ciphertext are to be kept until then.
         """
