@@ -13,7 +13,7 @@ Obligations that hold for every hook:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pluggy
 
@@ -23,10 +23,27 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Options = Mapping[str, object]
-"""A plugin's own table of the local configuration, plus ``identities``.
+"""A plugin's own table of the local configuration, and what the core puts there for every plugin.
 
 ``options["identities"]`` is a tuple of absolute paths (str) of identity files to try, in order.
+``options["ui"]`` is a :class:`UI`, to ask and tell the user.
 """
+
+
+class UI(Protocol):
+    """The user, who may not be there: every question can be answered with None for that."""
+
+    def message(self, text: str) -> None:
+        """Tell the user *text*, one line, which may come from a hostile place."""
+
+    def confirm(self, question: str, yes: str, no: str) -> bool | None:
+        """Ask *question*, whose answers are called *yes* and *no* (``""``: there is only one)."""
+
+    def public(self, prompt: str) -> str | None:
+        """Ask for something that may be seen."""
+
+    def secret(self, prompt: str) -> bytes | None:
+        """Ask for a passphrase or PIN, without echo."""
 
 
 class Secret(NamedTuple):
