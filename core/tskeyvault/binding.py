@@ -1,5 +1,6 @@
 """The binding: what ties a ciphertext to its vault, its name and its place in time."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -7,13 +8,14 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .errors import IntegrityError
+from .errors import IntegrityError, UsageError
 
 MAX_ENCODED = 4096
 """Bytes of an encoded binding."""
 MAX_GENERATION = 2**53
 """Above what JSON numbers hold exactly, nothing is a generation."""
 
+_FORM = "%Y-%m-%dT%H:%M:%SZ"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
@@ -64,7 +66,27 @@ def digest(recipients: Iterable[str]) -> str:
 
 def now() -> str:
     """Return the present time in the form that a Binding holds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return time.strftime(_FORM, time.gmtime())
+
+
+def expiry(text: str) -> str:
+    """Return the time that *text* means: days, weeks or years from now (``90d``), or a date (UTC, its end).
+
+    Raises UsageError.
+    """
+    if match := re.fullmatch(r"([1-9]\d{0,4})([dwy])", text, re.ASCII):
+        days = int(match[1]) * {"d": 1, "w": 7, "y": 365}[match[2]]
+        return time.strftime(_FORM, time.gmtime(time.time() + days * 86400))
+    with contextlib.suppress(ValueError):
+        return time.strftime("%Y-%m-%dT23:59:59Z", time.strptime(text, "%Y-%m-%d"))
+    raise UsageError("--expires is neither like 90d, 12w or 2y nor a date", "like 2027-01-31")
+
+
+def seconds(moment: str) -> float:
+    """Return *moment*, a time in the form of a Binding, as seconds since 1970."""
+    import calendar
+
+    return calendar.timegm(time.strptime(moment, _FORM))
 
 
 def _sound(binding: Binding) -> bool:

@@ -151,6 +151,16 @@ def create(fd: int, name: str, data: bytes, *, mode: int) -> bool:
     return True
 
 
+def remove(fd: int, name: str) -> None:
+    """Remove the file *name* from the directory *fd*; that it is gone already is in order."""
+    try:
+        os.unlink(name, dir_fd=fd)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _explained(error, name) from None
+
+
 def discard(fd: int, name: str) -> None:
     """Remove the file *name* from the directory *fd*, if it is there and can be removed."""
     with contextlib.suppress(OSError):

@@ -88,6 +88,11 @@ class Backend:
             return b""
         return self._call("vault_binding", bytes, ciphertext=ciphertext)
 
+    def prepare(self, ciphertexts: Sequence[bytes]) -> None:
+        """Call ``vault_prepare`` where it is implemented."""
+        if self._implements("vault_prepare"):
+            self._call("vault_prepare", bool, ciphertexts=ciphertexts)
+
     def materialize(self, secret: Secret, plaintext: bytes, target: Target) -> str:
         """Call ``vault_materialize``."""
         return self._call("vault_materialize", str, secret=secret, plaintext=plaintext, target=target)

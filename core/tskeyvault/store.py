@@ -5,12 +5,13 @@ It comes from git and is treated as hostile: no link in it is followed, whatever
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from . import files, limits, names, plugins
 from .errors import IntegrityError, NameInvalidError, NotFoundError, UsageError, VaultError
+from .journal import Journal, Step
 from .names import Reference
 from .spec import Secret
 
@@ -41,16 +42,19 @@ class Entry(NamedTuple):
 class Store:
     """The tree of one vault, reached through a descriptor of the vault's directory."""
 
-    def __init__(self, root: int):
+    def __init__(self, root: int, journal: Journal):
         self._root = root
+        self._journal = journal
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the store against other writers on this host.
+        """Hold the store against other writers on this host, and finish what a killed one began.
 
         Raises DeliveryError when another one holds it too long.
         """
         with self._folder([], create=True) as fd, limits.locked(fd, "the vault"):
+            if pending := self._journal.pending():
+                self._finish(pending)
             yield
 
     def find(self, reference: Reference) -> Entry | None:
@@ -95,6 +99,18 @@ class Store:
                 found.append(Entry(plugin, name))
         return sorted(found, key=lambda entry: (entry.name, entry.plugin))
 
+    def within(self, folder: str) -> list[Entry]:
+        """Return the secrets in *folder*, a name, or all for ``""``.
+
+        Raises NotFoundError when a folder holds none.
+        """
+        found = [
+            it for it in self.entries(lambda _: None) if not folder or f"{it.name}/".startswith(f"{folder}/")
+        ]
+        if folder and not found:
+            raise NotFoundError(f"'{folder}' holds no secrets", "vault ls shows what there is")
+        return found
+
     def read(self, path: str, limit: int = MAX_CIPHERTEXT) -> bytes:
         """Return the file at *path*, relative to the vault.
 
@@ -107,45 +123,63 @@ class Store:
         except VaultError as error:
             raise type(error)(f"{names.shown(path)}: {error.message}", error.hint) from None
 
-    def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write *contents*, by path: nothing is renamed into place before all is on the disk.
+    def change(self, contents: Mapping[str, bytes], removed: Iterable[str] = ()) -> None:
+        """Write *contents*, by path, and remove the files at *removed*: all of it or nothing.
 
-        The caller holds the lock.
+        Nothing is renamed before everything is on the disk. A change of several files that is
+        killed while it renames is finished by the next one to take the lock, which the caller holds.
         """
         with ExitStack() as opened:
+            paths = [*contents, *removed]
             folders = {
                 path.rpartition("/")[0]: opened.enter_context(
                     self._folder(path.split("/")[1:-1], create=True)
                 )
-                for path in contents
+                for path in paths
             }
             for fd in folders.values():
                 files.sweep(fd)
-            staged: list[tuple[int, str, str]] = []
+            steps: list[Step] = []
             try:
-                for path, data in contents.items():
+                for path in paths:
                     folder, _, name = path.rpartition("/")
-                    staged.append((folders[folder], files.stage(folders[folder], data), name))
-                with limits.uninterrupted():
-                    for fd, temporary, name in staged:
-                        files.replace(fd, temporary, name)
-                    for fd in folders.values():
-                        os.fsync(fd)
-            finally:
-                for fd, temporary, _ in staged:
-                    files.discard(fd, temporary)
+                    staged = files.stage(folders[folder], contents[path]) if path in contents else ""
+                    steps.append(Step(folder, staged, name))
+                if len(steps) > 1:
+                    self._journal.begin(steps)
+            except BaseException:
+                for step in steps:
+                    files.discard(folders[step.folder], step.temporary)
+                raise
+        self._finish(steps)
 
-    def remove(self, path: str) -> None:
-        """Remove the file at *path*, and the folders that are empty without it."""
-        *parts, name = path.split("/")
-        with self._folder(parts[1:]) as fd:
-            os.unlink(name, dir_fd=fd)
-        for depth in range(len(parts) - 1, 0, -1):
-            with self._folder(parts[1:depth]) as fd:
-                try:
-                    os.rmdir(parts[depth], dir_fd=fd)
-                except OSError:
-                    return
+    def _finish(self, steps: list[Step]) -> None:
+        """Do *steps*, some of which may be done already."""
+        folders = sorted({step.folder for step in steps})
+        with limits.uninterrupted(), ExitStack() as opened:
+            fds = {
+                path: opened.enter_context(self._folder(path.split("/")[1:], create=True)) for path in folders
+            }
+            for step in steps:
+                if not step.temporary:
+                    files.remove(fds[step.folder], step.name)
+                elif files.exists(fds[step.folder], step.temporary):
+                    files.replace(fds[step.folder], step.temporary, step.name)
+            for fd in fds.values():
+                os.fsync(fd)
+        if len(steps) > 1:
+            self._journal.end()
+        for folder in reversed(folders):
+            self._prune(folder.split("/")[1:])
+
+    def _prune(self, parts: list[str]) -> None:
+        """Remove the folder *parts* and those above it, as far as they are empty."""
+        for depth in range(len(parts), 0, -1):
+            try:
+                with self._folder(parts[: depth - 1]) as fd:
+                    os.rmdir(parts[depth - 1], dir_fd=fd)
+            except (OSError, VaultError):
+                return
 
     def nearest(self, file: str, folder: str) -> str:
         """Return the path of the nearest *file* in *folder* (``""``: the whole store) or above it, or ``""``."""

@@ -26,10 +26,5 @@ def run(options: Namespace) -> int:
     found = [entry for entry in entries if not folder or f"{entry.name}/".startswith(f"{folder}/")]
     if folder and not found:
         raise NotFoundError(f"'{folder}' holds no secrets", "vault ls shows all")
-    if options.json:
-        terminal.as_json(
-            [{"name": entry.name, "plugin": entry.plugin, "path": entry.path} for entry in found]
-        )
-    else:
-        terminal.lines(entry.name for entry in found)
+    terminal.entries(found, json=options.json)
     return 0

@@ -3,11 +3,14 @@
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tskeyvault import files, names, store
 from tskeyvault.errors import UsageError, VaultError
+from tskeyvault.store import Entry
 
+_LONG = 20
+"""Steps from which on progress is shown."""
 _LINE = 2000
 """Characters of a message's line; more is cut, since parts of it may come from a hostile file."""
 
@@ -38,6 +41,22 @@ def lines(items: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
+def entries(found: Iterable[Entry], *, json: bool) -> None:
+    """Print secrets, a name a line, or as JSON: name, plugin and path of each."""
+    if json:
+        as_json([{"name": it.name, "plugin": it.plugin, "path": it.path} for it in found])
+    else:
+        lines(it.name for it in found)
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print *rows* of equal length in aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
 def as_json(value: object) -> None:
     """Print *value* as JSON."""
     print(json.dumps(value, indent=2))
@@ -56,6 +75,14 @@ def write(data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(sys.stdout.fileno(), view) :]
+
+
+def progress(done: int, total: int) -> None:
+    """Show on a terminal that *done* of *total* steps are done; a short work shows nothing."""
+    if total < _LONG or not sys.stderr.isatty():
+        return
+    end = "\n" if done == total else ""
+    print(f"\rvault: {done} of {total}", end=end, file=sys.stderr, flush=True)
 
 
 def is_interactive() -> bool:

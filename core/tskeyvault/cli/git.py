@@ -1,0 +1,19 @@
+"""``vault git``: run git in the vault."""
+
+import os
+from argparse import REMAINDER, ArgumentParser, Namespace
+
+from tskeyvault import process, vault
+
+from . import place
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("arguments", nargs=REMAINDER, metavar="ARGUMENT", help="git's own")
+
+
+def run(options: Namespace) -> int:
+    """Run git with the arguments, in the vault's directory, on this terminal; its exit code is ours."""
+    directory = vault.find(place(options), os.environ)
+    return process.interactive(["git", *options.arguments], directory=directory)
