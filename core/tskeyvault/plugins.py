@@ -58,7 +58,7 @@ class Backend:
     def __init__(self, name: str, implementation: object, options: Options):
         self.name = name
         self._options = options
-        self._implementation = implementation
+        self.implementation = implementation
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(VaultSpec)
         self._manager.register(default, "core")
@@ -107,7 +107,7 @@ class Backend:
 
     def close(self) -> None:
         """Close the plugin at the end of the command, when it is a class with ``close``."""
-        closing = getattr(self._implementation, "close", None)
+        closing = getattr(self.implementation, "close", None)
         if callable(closing):
             self._guarded("close", closing)
 

@@ -5,7 +5,7 @@ parsers, and the names of secrets and services in the vault at hand.
 """
 
 import os
-from argparse import REMAINDER, SUPPRESS, Action, ArgumentParser, Namespace
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Iterable
 from itertools import pairwise
 
