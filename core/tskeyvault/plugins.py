@@ -14,10 +14,13 @@ import pluggy
 from . import names
 from .errors import PluginError, VaultError
 from .materialize import default
-from .spec import PROJECT, Options, Secret, Target, VaultSpec
+from .spec import PROJECT, UI, Options, Secret, Stanza, Target, VaultSpec
 
 BUILT_IN: Mapping[str, str] = {"age": "tskeyvault_age:Plugin"}
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
+
+_ASK_OTHERS = frozenset({"age"})
+"""Plugins that other plugins bring kinds of keys to, through vault_wrap and vault_unwrap."""
 
 GROUP = "tskeyvault.plugins"
 """The entry-point group of everybody else's."""
@@ -97,6 +100,14 @@ class Backend:
         """Call ``vault_materialize``."""
         return self._call("vault_materialize", str, secret=secret, plaintext=plaintext, target=target)
 
+    def wrap(self, recipient: str, file_key: bytes) -> Stanza:
+        """Call ``vault_wrap``."""
+        return self._call("vault_wrap", Stanza, recipient=recipient, file_key=file_key)
+
+    def unwrap(self, identity: str, files: Sequence[Sequence[Stanza]]) -> Mapping[int, bytes]:
+        """Call ``vault_unwrap``."""
+        return self._call("vault_unwrap", dict, identity=identity, files=files)
+
     def keygen(self) -> bytes:
         """Call ``vault_keygen``."""
         return self._call("vault_keygen", bytes)
@@ -139,10 +150,15 @@ class Backend:
 class Plugins:
     """The plugins of one command: each loaded when it is first named, all closed at the end."""
 
-    def __init__(self, options: Mapping[str, Options], identities: tuple[str, ...]):
+    def __init__(self, options: Mapping[str, Options], identities: tuple[str, ...], ui: UI):
         self._options = options
         self._identities = identities
+        self._ui = ui
         self._loaded: dict[str, Backend] = {}
+
+    def find(self, name: str) -> Backend | None:
+        """Return the plugin *name*, or None when there is none."""
+        return self.get(name) if is_installed(name) else None
 
     def get(self, name: str) -> Backend:
         """Return the plugin *name*, loading it and no other.
@@ -159,7 +175,9 @@ class Plugins:
             self._loaded.popitem()[1].close()
 
     def _load(self, name: str) -> Backend:
-        options: Options = {**self._options.get(name, {}), "identities": self._identities}
+        options: Options = {**self._options.get(name, {}), "identities": self._identities, "ui": self._ui}
+        if name in _ASK_OTHERS:
+            options = {**options, "key_plugin": self.find}
         try:
             implementation = _find(name)
             if isinstance(implementation, type):

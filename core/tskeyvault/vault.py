@@ -13,13 +13,13 @@ from .errors import IntegrityError, NotFoundError
 from .journal import Journal
 from .names import Reference
 from .plugins import Plugins
+from .spec import UI
 from .state import Seen, State
 from .store import Entry, Store
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services
 
-Warn = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
 
@@ -43,15 +43,15 @@ class Opened(NamedTuple):
 class Vault:
     """One vault for the length of one command; use :func:`opened`."""
 
-    def __init__(self, directory: str, root: int, place: Place, environ: Mapping[str, str], warn: Warn):
+    def __init__(self, directory: str, root: int, place: Place, environ: Mapping[str, str], ui: UI):
         self.directory = directory
         self.local = local.load(environ)
         self.settings: Settings = config.parse(files.read(root, config.FILE, config.MAX_SIZE))
         memory = local.state_directory(environ)
         self.store = Store(root, Journal(memory, self.settings.id, directory))
         self.state = State(memory, self.settings.id)
-        self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ))
-        self._warn = warn
+        self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ), ui)
+        self._ui = ui
 
     def read(self, references: Iterable[Reference]) -> dict[Reference, bytes]:
         """Return the plaintexts of *references*, each authenticated and bound to its name.
@@ -81,7 +81,9 @@ class Vault:
             plaintext = self.plugins.get(entry.plugin).decrypt(entry.secret, ciphertext)
             opened[entry] = Opened(plaintext, bound[entry])
             if bound[entry] is None and self.state.seen(entry.path) != _seen(None, ciphertext):
-                self._warn(f"secret '{entry.name}' is not bound to its name yet; the next write binds it")
+                self._ui.message(
+                    f"warning: secret '{entry.name}' is not bound to its name yet; the next write binds it"
+                )
             progress(done, len(ciphertexts))
         self.state.record({entry.path: _seen(bound[entry], text) for entry, text in ciphertexts.items()})
         return opened
@@ -158,7 +160,7 @@ class Vault:
         if git.work_tree(self.directory):
             git.commit(self.directory, list(paths), message)
         else:
-            self._warn(f"'{self.directory}' is not in a git work tree: nothing was committed")
+            self._ui.message(f"warning: '{self.directory}' is not in a git work tree: nothing was committed")
 
     def _generation(self, entry: Entry) -> int:
         """Return the highest generation of *entry* that this host has seen or that lies there."""
@@ -177,14 +179,14 @@ _REWRITE = "when this is intended, decrypt the file by hand and write the value 
 
 
 @contextmanager
-def opened(place: Place, environ: Mapping[str, str], warn: Warn) -> Iterator[Vault]:
+def opened(place: Place, environ: Mapping[str, str], ui: UI) -> Iterator[Vault]:
     """Find and open the vault, and close its plugins at the end.
 
     Raises NotFoundError when there is none, ConfigError when its configuration is wrong.
     """
     directory = find(place, environ)
     with files.directory(directory) as root:
-        vault = Vault(directory, root, place, environ, warn)
+        vault = Vault(directory, root, place, environ, ui)
         try:
             yield vault
         finally:

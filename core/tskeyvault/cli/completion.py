@@ -105,7 +105,7 @@ def _values(action: Action, place: Place) -> list[str]:
     if kind not in {"NAME", "OLD", "NEW", "FOLDER", "SERVICE"}:
         return []
     try:
-        with opened(place, os.environ, lambda _: None) as vault:
+        with opened(place, os.environ, terminal.USER) as vault:
             return _names(vault, str(kind))
     except VaultError:
         return []

@@ -27,7 +27,7 @@ def run(options: Namespace) -> int:
     if not editor:
         raise UsageError("VISUAL and EDITOR name no program")
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         entry = vault.entry_for(reference)
         approve(vault, lambda: vault.readers(entry))
         try:

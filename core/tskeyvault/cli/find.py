@@ -20,7 +20,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the names that hold one of the texts."""
     wanted = [text.casefold() for text in options.texts]
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         found = [it for it in vault.store.within("") if any(text in it.name.casefold() for text in wanted)]
     if not found:
         raise NotFoundError("no secret has that in its name", "vault ls shows what there is")

@@ -31,7 +31,7 @@ def run(options: Namespace) -> int:
         raise UsageError("that is no regular expression") from None
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         found = vault.open(vault.store.within(folder), terminal.progress)
     hits = [
         (it.name, line)

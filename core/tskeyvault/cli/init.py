@@ -54,7 +54,7 @@ def run(options: Namespace) -> int:
         git.init(directory)
         terminal.say(f"made a git repository in '{directory}'")
     written = _write(directory, own)
-    with opened(place(options)._replace(vault=directory), os.environ, terminal.warn) as vault:
+    with opened(place(options)._replace(vault=directory), os.environ, terminal.USER) as vault:
         if _RECIPIENTS in written:
             vault.state.approve({_RECIPIENTS: tuple(own)})
             terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(own)}")
@@ -69,7 +69,7 @@ def _own_recipients(identity: str) -> list[str]:
     if not identities:
         terminal.say("there is no age key yet: making one")
         return keygen.make(keygen.own_file(os.environ))
-    plugins = Plugins({}, identities)
+    plugins = Plugins({}, identities, terminal.USER)
     try:
         return plugins.get(_BACKEND).own_recipients()
     finally:

@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
 
 def put(options: Namespace, reference: Reference, expires: str | None, value: Callable[[], bytes]) -> None:
     """Write the secret *reference*, after asking what has to be asked; only then is *value* called for."""
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         entry = vault.entry_for(reference)
         exists = vault.store.find(reference) is not None
         if exists and not options.force and not terminal.confirm(f"secret '{reference}' exists. replace it?"):

@@ -44,7 +44,7 @@ def make(path: str) -> list[str]:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError:
         raise DeliveryError(f"'{folder}' cannot be made") from None
-    plugins = Plugins({}, (path,))
+    plugins = Plugins({}, (path,), terminal.USER)
     try:
         backend = plugins.get(PLUGIN)
         with files.directory(folder) as fd:

@@ -19,7 +19,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the names, sorted, one a line."""
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         entries = vault.store.entries(
             lambda path: terminal.warn(f"passed over, not a secret: {names.shown(path)}")
         )

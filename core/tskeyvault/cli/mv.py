@@ -25,7 +25,7 @@ def run(options: Namespace) -> int:
     """Encrypt under the new name, which is bound, for those who read there; all or nothing, in one commit."""
     copying = options.command == "cp"
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         pairs = _pairs(vault, options.old, options.new)
         for _, new in pairs:
             approve(vault, lambda new=new: vault.readers(new))  # type: ignore[misc]

@@ -44,7 +44,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Do what the verb says."""
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         return {"ls": _list, "add": _add, "rm": _remove, "ack": _ack}[options.verb](vault, options)
 
 

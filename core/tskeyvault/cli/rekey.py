@@ -23,7 +23,7 @@ def run(options: Namespace) -> int:
     """Re-encrypt what needs it, all or nothing, in one commit."""
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         entries = vault.store.within(folder)
         for entry in entries:
             approve(vault, lambda entry=entry: vault.readers(entry))  # type: ignore[misc]

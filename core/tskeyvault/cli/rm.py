@@ -21,7 +21,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Remove all that is named, after asking once, or nothing."""
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         entries = [
             entry for name in options.names for entry in _named(vault, name, recursive=options.recursive)
         ]

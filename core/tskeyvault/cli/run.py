@@ -25,7 +25,7 @@ def run(options: Namespace) -> int:
     if not argv:
         raise UsageError("which command?", "vault run SERVICE -- COMMAND")
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         values = [pair for file in vault.settings.service(options.service) for pair in file.values]
         if not values:
             raise NotFoundError(

@@ -37,7 +37,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print a line for each secret; the exit code is 1 when there is something to do."""
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         rows = [_row(vault, entry) for entry in vault.store.within(folder)]
     if options.json:
         terminal.as_json([row._asdict() for row in rows])

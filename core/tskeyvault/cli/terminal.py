@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tskeyvault import files, names, store
 from tskeyvault.errors import UsageError, VaultError
+from tskeyvault.spec import UI
 from tskeyvault.store import Entry
 
 _LONG = 20
@@ -116,6 +117,44 @@ def read_secret(name: str, *, multiline: bool) -> bytes:
     if first != again:
         raise UsageError("the two are not the same")
     return store.refuse_large(first.encode(errors="surrogateescape"))
+
+
+class _User:
+    """The user at the terminal, or nobody where there is none: :class:`tskeyvault.spec.UI`."""
+
+    def message(self, text: str) -> None:
+        say(text)
+
+    def confirm(self, question: str, yes: str, no: str) -> bool | None:
+        if not is_interactive():
+            return None
+        say(question)
+        return confirm(f"{yes or 'go on'}{f' (or {no})' if no else ''}?")
+
+    def public(self, prompt: str) -> str | None:
+        if not is_interactive():
+            return None
+        print(f"{_safe(prompt)} ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().removesuffix("\n")
+
+    def secret(self, prompt: str) -> bytes | None:
+        import getpass
+
+        if not is_interactive() and not _has_terminal():
+            return None
+        return getpass.getpass(f"{_safe(prompt)} ").encode(errors="surrogateescape")
+
+
+USER: UI = _User()
+
+
+def _has_terminal() -> bool:
+    """Tell whether there is a terminal to ask on, though standard input is something else."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _is_text(data: bytes) -> bool:
