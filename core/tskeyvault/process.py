@@ -1,6 +1,7 @@
 """The one way to run another program: an argument list, a closed environment, a time limit.
 
-:func:`run` is for a program that is asked once, :func:`conversation` for one that is talked to.
+:func:`run` is for a program that is asked once, :func:`interactive` for one that the user works with,
+:func:`conversation` for one that we talk to.
 """
 
 import contextlib
@@ -64,6 +65,25 @@ def run(argv: Sequence[str], *, directory: str, seconds: float = 60.0) -> Result
     except OSError as error:
         raise _not_started(argv[0], error) from None
     return Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def interactive(argv: Sequence[str], *, directory: str) -> int:
+    """Run *argv* in *directory* on our terminal, as long as its user likes; return its exit code.
+
+    It has our whole environment, save what redirects git; a signal that ended it counts as 128 more.
+    Ctrl-C is for the program. Raises PluginError when it cannot be started.
+    """
+    import subprocess
+
+    environment = {k: v for k, v in os.environ.items() if k in PASSED_ON or not k.startswith("GIT_")}
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)  # ignored, it would be so there too
+    try:
+        done = subprocess.run(argv, cwd=directory, env=environment, check=False)  # noqa: S603 - a list, never a shell
+    except OSError as error:
+        raise _not_started(argv[0], error) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
 def find(program: str) -> str:
