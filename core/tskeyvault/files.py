@@ -89,8 +89,12 @@ def exists(fd: int, name: str) -> bool:
     return True
 
 
-def stage(fd: int, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> str:
-    """Write *data* as a new, finished and synced file in the directory *fd*; return its temporary name.
+def stage(
+    fd: int, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None, synced: bool = True
+) -> str:
+    """Write *data* as a new and finished file in the directory *fd*; return its temporary name.
+
+    It is on the disk when this returns, unless *synced* is not set: then :func:`sync` is to follow.
 
     At no instant does the file have a bit that is not in *mode*, and it gets *owner* (uid, gid)
     before it gets bits beyond its owner's. On failure nothing is left.
@@ -108,13 +112,25 @@ def stage(fd: int, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | N
             if owner is not None:
                 os.fchown(file, *owner)
             os.fchmod(file, mode)
-            os.fsync(file)
+            if synced:
+                os.fsync(file)
     except BaseException as error:
         discard(fd, name)
         if isinstance(error, OSError):
             raise _explained(error, "a temporary file") from None
         raise
     return name
+
+
+def sync(fd: int) -> None:
+    """Bring everything on the file system of *fd* to the disk: for many files a hundred times faster than one by one.
+
+    Raises DeliveryError.
+    """
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
+        raise DeliveryError("the file system cannot be synced")
 
 
 def replace(fd: int, temporary: str, name: str) -> None:

@@ -143,9 +143,12 @@ class Store:
             try:
                 for path in paths:
                     folder, _, name = path.rpartition("/")
-                    staged = files.stage(folders[folder], contents[path]) if path in contents else ""
+                    staged = ""
+                    if path in contents:
+                        staged = files.stage(folders[folder], contents[path], synced=len(paths) == 1)
                     steps.append(Step(folder, staged, name))
                 if len(steps) > 1:
+                    files.sync(self._root)
                     self._journal.begin(steps)
             except BaseException:
                 for step in steps:

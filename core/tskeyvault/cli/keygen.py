@@ -20,7 +20,9 @@ def arguments(parser: ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", help="where to write it (default: this user's own identities)"
     )
 
-    parser.add_argument("--pq", action="store_true", help="a post-quantum key: every reader needs age 1.3 or newer")
+    parser.add_argument(
+        "--pq", action="store_true", help="a post-quantum key: every reader needs age 1.3 or newer"
+    )
 
 
 def run(options: Namespace) -> int:
