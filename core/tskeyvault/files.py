@@ -63,10 +63,12 @@ def read(fd: int, name: str, limit: int) -> bytes:
         file = os.open(name, _READ, dir_fd=fd)
     except OSError as error:
         raise _explained(error, name) from None
-    with open(file, "rb", buffering=0) as stream:
+    try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise IntegrityError(f"'{shown(name)}' is not a regular file")
-        return read_all(stream.fileno(), limit, f"'{shown(name)}'")
+        return read_all(file, limit, f"'{shown(name)}'")
+    finally:
+        os.close(file)
 
 
 def read_all(fd: int, limit: int, what: str) -> bytes:
@@ -133,7 +135,15 @@ def write(fd: int, name: str, data: bytes, *, mode: int = 0o644) -> None:
     except VaultError:
         discard(fd, temporary)
         raise
-    os.fsync(fd)
+    sync(fd)
+
+
+def sync(fd: int) -> None:
+    """Make what was renamed in the directory *fd* outlast a crash."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise _explained(error, "the directory") from None
 
 
 def create(fd: int, name: str, data: bytes, *, mode: int) -> bool:
@@ -147,8 +157,19 @@ def create(fd: int, name: str, data: bytes, *, mode: int) -> bool:
         raise _explained(error, name) from None
     finally:
         discard(fd, temporary)
-    os.fsync(fd)
+    sync(fd)
     return True
+
+
+def remove(fd: int, name: str) -> None:
+    """Remove the file *name* from the directory *fd*.
+
+    Raises NotFoundError when it is gone already, DeliveryError when it cannot be removed.
+    """
+    try:
+        os.unlink(name, dir_fd=fd)
+    except OSError as error:
+        raise _explained(error, name) from None
 
 
 def discard(fd: int, name: str) -> None:

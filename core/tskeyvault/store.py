@@ -130,7 +130,7 @@ class Store:
                     for fd, temporary, name in staged:
                         files.replace(fd, temporary, name)
                     for fd in folders.values():
-                        os.fsync(fd)
+                        files.sync(fd)
             finally:
                 for fd, temporary, _ in staged:
                     files.discard(fd, temporary)
@@ -139,7 +139,7 @@ class Store:
         """Remove the file at *path*, and the folders that are empty without it."""
         *parts, name = path.split("/")
         with self._folder(parts[1:]) as fd:
-            os.unlink(name, dir_fd=fd)
+            files.remove(fd, name)
         for depth in range(len(parts) - 1, 0, -1):
             with self._folder(parts[1:depth]) as fd:
                 try:

@@ -155,7 +155,10 @@ class Vault:
         what = f"secret '{entry.name}'"
         before = self.state.seen(entry.path) or Seen(0, "")
         digest = hashlib.sha256(ciphertext).hexdigest()
-        encoded = backend.binding(ciphertext)
+        try:
+            encoded = backend.binding(ciphertext)
+        except IntegrityError as error:
+            raise IntegrityError(f"{what}: {error.message}", error.hint) from None
         if not encoded:
             if before.generation:
                 raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", _REWRITE)
