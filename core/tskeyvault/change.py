@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from . import binding, recipients
-from .errors import IntegrityError, UsageError
+from .errors import UsageError
 from .names import Reference
 from .recipients import Recipients
 from .state import Seen
@@ -89,10 +89,7 @@ def plan(vault: Vault, entries: Iterable[Entry], to: Recipients | None = None) -
     tasks = []
     for entry in entries:
         readers = to or vault.readers(entry)
-        try:
-            bound = vault.binding(entry, vault.store.read(entry.path))
-        except IntegrityError as error:
-            raise IntegrityError(f"secret '{entry.name}': {error.message}", error.hint) from None
+        bound = vault.binding(entry, vault.store.read(entry.path))
         if bound is None:
             tasks.append(Task(entry, readers, "not bound to its name yet"))
         elif bound.recipients != binding.digest(readers.texts):

@@ -17,6 +17,8 @@ from .names import Reference
 FILE = "vault.toml"
 MAX_SIZE = 1 << 20
 """Bytes of a vault.toml."""
+_MAX_DOTS = 200
+"""In one line: tomllib takes time and memory in the square of the parts of a key."""
 FORMATS = ("raw", "line", "env", "json")
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -77,7 +79,8 @@ def parse(data: bytes) -> Settings:
     known(document, ("vault", "services"), FILE)
     vault = table(document.get("vault"), "[vault]")
     known(vault, ("format", "id", "backend"), "[vault]")
-    if vault.get("format") != 1:
+    number = vault.get("format")
+    if type(number) is not int or number != 1:
         raise ConfigError(f"{FILE}: format is not 1", "a newer version of this program may read it")
     identifier = vault.get("id")
     if not isinstance(identifier, str) or not _ID.fullmatch(identifier):
@@ -92,13 +95,15 @@ def load_toml(data: bytes, where: str) -> Table:
 
     Raises ConfigError, with the place but without the text.
     """
+    if any(line.count(b".") > _MAX_DOTS for line in data.splitlines()):
+        raise ConfigError(f"{where}: a line has more than {_MAX_DOTS} dots")
     try:
         return tomllib.loads(data.decode())
-    except tomllib.TOMLDecodeError as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where}: not a TOML file in UTF-8") from None
+    except (ValueError, RecursionError) as error:
         place = re.search(r"\(at line \d+, column \d+\)|\(at end of document\)", str(error))
         raise ConfigError(f"{where}: broken TOML {place.group() if place else ''}".rstrip()) from None
-    except (UnicodeDecodeError, RecursionError):
-        raise ConfigError(f"{where}: not a TOML file in UTF-8") from None
 
 
 def known(entries: Table, allowed: tuple[str, ...], where: str) -> None:
@@ -131,7 +136,7 @@ def mode(text: str) -> int:
     Raises ConfigError, also for bits that let everybody in or make the file executable.
     """
     if not _MODE.fullmatch(text):
-        raise ConfigError(f"mode '{names.shown(text)}' is not three octal digits", "like 0400 or 0440")
+        raise ConfigError("the mode is not three octal digits", "like 0400 or 0440")
     bits = int(text, 8)
     if bits & 0o007:
         raise ConfigError(f"mode '{text}' would open the secret to every user", "like 0400 or 0440")

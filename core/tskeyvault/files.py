@@ -63,10 +63,12 @@ def read(fd: int, name: str, limit: int) -> bytes:
         file = os.open(name, _READ, dir_fd=fd)
     except OSError as error:
         raise _explained(error, name) from None
-    with open(file, "rb", buffering=0) as stream:
+    try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise IntegrityError(f"'{shown(name)}' is not a regular file")
-        return read_all(stream.fileno(), limit, f"'{shown(name)}'")
+        return read_all(file, limit, f"'{shown(name)}'")
+    finally:
+        os.close(file)
 
 
 def read_all(fd: int, limit: int, what: str) -> bytes:
@@ -94,7 +96,7 @@ def stage(
 ) -> str:
     """Write *data* as a new and finished file in the directory *fd*; return its temporary name.
 
-    It is on the disk when this returns, unless *synced* is not set: then :func:`sync` is to follow.
+    It is on the disk when this returns, unless *synced* is not set: then :func:`sync_all` is to follow.
 
     At no instant does the file have a bit that is not in *mode*, and it gets *owner* (uid, gid)
     before it gets bits beyond its owner's. On failure nothing is left.
@@ -122,7 +124,7 @@ def stage(
     return name
 
 
-def sync(fd: int) -> None:
+def sync_all(fd: int) -> None:
     """Bring everything on the file system of *fd* to the disk: for many files a hundred times faster than one by one.
 
     Raises DeliveryError.
@@ -149,7 +151,15 @@ def write(fd: int, name: str, data: bytes, *, mode: int = 0o644) -> None:
     except VaultError:
         discard(fd, temporary)
         raise
-    os.fsync(fd)
+    sync(fd)
+
+
+def sync(fd: int) -> None:
+    """Make what was renamed in the directory *fd* outlast a crash."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise _explained(error, "the directory") from None
 
 
 def create(fd: int, name: str, data: bytes, *, mode: int) -> bool:
@@ -163,16 +173,17 @@ def create(fd: int, name: str, data: bytes, *, mode: int) -> bool:
         raise _explained(error, name) from None
     finally:
         discard(fd, temporary)
-    os.fsync(fd)
+    sync(fd)
     return True
 
 
 def remove(fd: int, name: str) -> None:
-    """Remove the file *name* from the directory *fd*; that it is gone already is in order."""
+    """Remove the file *name* from the directory *fd*.
+
+    Raises NotFoundError when it is gone already, DeliveryError when it cannot be removed.
+    """
     try:
         os.unlink(name, dir_fd=fd)
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise _explained(error, name) from None
 

@@ -26,13 +26,14 @@ def commit(directory: str, paths: Sequence[str], message: str) -> bool:
 
     Returns False when git has nothing to commit in them. Raises PluginError.
     """
-    present = _run(directory, "ls-files", "-z", "--cached", "--others", "--", *paths)
+    known = _run(directory, "ls-files", "-z", "--cached", "--others", "--", *paths).split("\0")
+    present = [path for path in paths if path in known]
     if not present:
         return False
-    _run(directory, "add", "--force", "--all", "--", *paths)
-    if not _run(directory, "status", "--porcelain", "-z", "--", *paths):
+    _run(directory, "add", "--force", "--all", "--", *present)
+    if not _run(directory, "status", "--porcelain", "-z", "--", *present):
         return False
-    _run(directory, "commit", "--quiet", "--only", "--message", message, "--", *paths)
+    _run(directory, "commit", "--quiet", "--only", "--message", message, "--", *present)
     return True
 
 

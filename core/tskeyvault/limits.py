@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -78,6 +79,8 @@ def locked(fd: int, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
             if time.monotonic() > end:
                 raise DeliveryError(f"{what}: another process has held its lock for {seconds:g} s") from None
             time.sleep(_ASK_AGAIN)
+        except OSError as error:
+            raise DeliveryError(f"{what} cannot be locked: {os.strerror(error.errno or 0).lower()}") from None
     try:
         yield
     finally:

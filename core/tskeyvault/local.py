@@ -51,7 +51,10 @@ def load(environ: Mapping[str, str]) -> Local:
 
     Raises ConfigError.
     """
-    where = os.path.join(config_directory(environ), "config.toml")
+    own = _own_directory(environ)
+    if not own:
+        return Local("", commit=True, plugins={})
+    where = os.path.join(own, "config.toml")
     try:
         data = read_private(where, config.MAX_SIZE)
     except NotFoundError:
@@ -62,11 +65,12 @@ def load(environ: Mapping[str, str]) -> Local:
     if not isinstance(vault, str) or not isinstance(commit, bool):
         raise ConfigError(f"{where}: vault is a text, commit is true or false")
     plugins = config.table(document.get("plugins", {}), f"{where} [plugins]")
-    options = {
-        names.plugin(name): config.table(value, f"{where} [plugins.{name}]")
-        for name, value in plugins.items()
-    }
-    return Local(vault, commit=commit, plugins=options)  # fmt: skip
+    options = {}
+    for name, value in plugins.items():
+        if not names.is_plugin(name):
+            raise ConfigError(f"{where}: [plugins.{names.shown(name)}] is not the name of a plugin")
+        options[name] = config.table(value, f"{where} [plugins.{name}]")
+    return Local(vault, commit=commit, plugins=options)
 
 
 def identities(explicit: str, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -89,11 +93,19 @@ def identities(explicit: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     credentials = environ.get("CREDENTIALS_DIRECTORY", "")
     for path in (
         os.path.join(credentials, CREDENTIAL) if os.path.isabs(credentials) else "",
-        os.path.join(config_directory(environ), IDENTITIES),
+        os.path.join(own, IDENTITIES) if (own := _own_directory(environ)) else "",
     ):
         if path and os.path.isfile(path):
             return (path,)
     return ()
+
+
+def _own_directory(environ: Mapping[str, str]) -> str:
+    """Return :func:`config_directory`, or ``""`` for a service without a home: systemd sets none for DynamicUser=."""
+    try:
+        return config_directory(environ)
+    except ConfigError:
+        return ""
 
 
 def read_private(path: str, limit: int) -> bytes:
@@ -127,5 +139,7 @@ def _xdg(environ: Mapping[str, str], variable: str, home: str, system: str) -> s
     if os.geteuid() == 0:
         return system
     if not os.path.isabs(environ.get("HOME", "")):
-        raise ConfigError(f"neither HOME nor {variable} is set", f"set {variable}")
+        in_a_unit = "in a unit, StateDirectory= or ExecStartPre=+ makes a place for it"
+        hint = in_a_unit if variable == "XDG_STATE_HOME" else f"set {variable}"
+        raise ConfigError(f"neither HOME nor {variable} is set", hint)
     return os.path.join(environ["HOME"], home, "tskeyvault")

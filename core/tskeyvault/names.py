@@ -10,7 +10,14 @@ MAX_COMPONENT = 200
 MAX_NAME = 1000
 """Bytes (UTF-8) in a whole name."""
 
-_FORBIDDEN = {"Cc": "a control character", "Cf": "an invisible character", "Cs": "bytes that are not UTF-8"}
+_SHOWN = 80
+_FORBIDDEN = {
+    "Cc": "a control character",
+    "Cf": "an invisible character",
+    "Cs": "bytes that are not UTF-8",
+    "Zl": "a line separator",
+    "Zp": "a line separator",
+}
 _KEY = re.compile(r"[th]skey-[a-z]+-.*(CNTRL-|[0-9A-Za-z_-]{40})|AGE-(SECRET-KEY|PLUGIN)-", re.ASCII)
 _PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
@@ -28,9 +35,9 @@ class Reference(NamedTuple):
 
 
 def shown(text: str) -> str:
-    """Return *text* short and safe to print: control and invisible characters escaped."""
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:80])
-    return safe + ("…" if len(text) > 80 else "")  # noqa: PLR2004 - both are the 80 of this line
+    """Return *text* short and safe to print: control and invisible characters escaped, 80 characters at most."""
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: _SHOWN + 1])
+    return safe if len(safe) <= _SHOWN else f"{safe[: _SHOWN - 1]}…"
 
 
 def component(text: str, what: str) -> str:

@@ -6,6 +6,7 @@ alone. So an ordinary hook call reaches nobody else: no other plugin can see it,
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Protocol, TypeVar
 
@@ -64,20 +65,17 @@ class Backend:
         self.implementation = implementation
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(VaultSpec)
-        self._manager.register(default, "core")
-        _check_hooks(name, implementation)
-        try:
-            self._manager.register(implementation, name)
-            self._manager.check_pending()
-        except pluggy.PluginValidationError:
-            raise PluginError(f"plugin '{name}': its hooks do not fit the contract") from None
+        self._manager.register(default, "tskeyvault.core")  # which is nobody's name: it has a dot
+        self._guarded("registration", self._register)
 
     def encrypt(self, secret: Secret, plaintext: bytes, recipients: Sequence[str], binding: bytes) -> bytes:
         """Call ``vault_encrypt``; refuse a result that plainly is no ciphertext."""
         ciphertext = self._call(
             "vault_encrypt", bytes, secret=secret, plaintext=plaintext, recipients=recipients, binding=binding
         )
-        if len(plaintext) >= _TELLING and plaintext in ciphertext:
+        if plaintext and (
+            ciphertext == plaintext or (len(plaintext) >= _TELLING and plaintext in ciphertext)
+        ):
             raise PluginError(f"plugin '{self.name}': vault_encrypt returned the plaintext")
         return ciphertext
 
@@ -113,14 +111,24 @@ class Backend:
         return self._call("vault_keygen", bytes)
 
     def own_recipients(self) -> list[str]:
-        """Call ``vault_own_recipients``."""
-        return [str(recipient) for recipient in self._call("vault_own_recipients", tuple)]
+        """Call ``vault_own_recipients``; refuse what is no line of text."""
+        found = self._call("vault_own_recipients", tuple)
+        if not all(isinstance(text, str) and text.isprintable() and text.strip() for text in found):
+            raise PluginError(
+                f"plugin '{self.name}': vault_own_recipients returned something else than recipients"
+            )
+        return list(found)
 
     def close(self) -> None:
         """Close the plugin at the end of the command, when it is a class with ``close``."""
         closing = getattr(self.implementation, "close", None)
         if callable(closing):
             self._guarded("close", closing)
+
+    def _register(self) -> None:
+        _check_hooks(self.name, self.implementation)
+        self._manager.register(self.implementation, self.name)
+        self._manager.check_pending()
 
     def _implements(self, hook: str) -> bool:
         return any(
@@ -140,9 +148,11 @@ class Backend:
     def _guarded(self, what: str, call: Callable[[], object]) -> object:
         try:
             return call()
-        except (VaultError, KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit too: no plugin ends a service's start
+        except BaseException as error:
+            if isinstance(error, VaultError) and _explains(error):
+                raise
             kind = names.shown(type(error).__name__)
             raise PluginError(f"plugin '{self.name}': {what} failed with {kind}") from None
 
@@ -170,9 +180,14 @@ class Plugins:
         return self._loaded[name]
 
     def close(self) -> None:
-        """Close all that were loaded; the last failure wins."""
-        while self._loaded:
-            self._loaded.popitem()[1].close()
+        """Close all that were loaded, the last one first.
+
+        Raises the first failure, after all were closed.
+        """
+        with ExitStack() as closing:
+            for backend in self._loaded.values():
+                closing.callback(backend.close)
+            self._loaded = {}
 
     def _load(self, name: str) -> Backend:
         options: Options = {**self._options.get(name, {}), "identities": self._identities, "ui": self._ui}
@@ -188,6 +203,12 @@ class Plugins:
             kind = names.shown(type(error).__name__)
             raise PluginError(f"plugin '{name}': loading failed with {kind}") from None
         return Backend(name, implementation, options)
+
+
+def _explains(error: VaultError) -> bool:
+    """Tell whether *error* has a message and the exit code of a failure, as every VaultError should."""
+    texts = (getattr(error, "message", None), getattr(error, "hint", None))
+    return all(isinstance(text, str) for text in texts) and error.exit_code in range(1, 8)
 
 
 def _find(name: str) -> object:
@@ -215,7 +236,7 @@ def _check_hooks(name: str, implementation: object) -> None:
         if not isinstance(marks, dict) or not callable(function):
             continue
         hook = marks.get("specname") or attribute
-        spec = getattr(VaultSpec, hook, None)
+        spec = getattr(VaultSpec, hook, None) if str(hook).startswith("vault_") else None
         if spec is None:
             raise PluginError(f"plugin '{name}': there is no hook '{names.shown(hook)}'")
         if marks.get("wrapper") or marks.get("hookwrapper"):

@@ -7,6 +7,8 @@ from .errors import ConfigError, IntegrityError, NotFoundError
 from .state import State
 from .store import FOLDER, Store
 
+_MAX_LINES = 50
+"""Of a difference that is shown."""
 MAX_SIZE = 4 << 20
 """Bytes of a recipients file."""
 
@@ -58,12 +60,11 @@ class Change(NamedTuple):
     @property
     def lines(self) -> tuple[str, ...]:
         """The difference for people to read, a line each."""
-        gone = ("the file is gone",) if self.gone else ()
-        return (
-            *gone,
-            *(f"+ {names.shown(entry.text)}{_called(entry.label)}" for entry in self.added),
-            *(f"- {names.shown(text)}" for text in self.removed),
-        )
+        lines = ["the file is gone"] if self.gone else []
+        lines += [f"+ {names.shown(entry.text)}{_called(entry.label)}" for entry in self.added]
+        lines += [f"- {names.shown(text)}" for text in self.removed]
+        more = len(lines) - _MAX_LINES
+        return (*lines[:_MAX_LINES], f"and {more} more") if more > 0 else tuple(lines)
 
 
 def parse(path: str, data: bytes) -> Recipients:
@@ -72,11 +73,11 @@ def parse(path: str, data: bytes) -> Recipients:
     Raises ConfigError.
     """
     try:
-        lines = data.decode().splitlines()
+        lines = data.decode().split("\n")  # and not at what else Unicode calls a line
     except UnicodeDecodeError:
         raise ConfigError(f"{names.shown(path)}: not in UTF-8") from None
     entries, label = [], ""
-    for line in map(str.strip, lines):
+    for line in (line.strip(" \t\r") for line in lines):
         if line.startswith("#"):
             label = line.lstrip("# ")
         elif line:

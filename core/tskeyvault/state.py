@@ -99,7 +99,7 @@ class State:
                 path: Seen(int(number), str(digest)) for path, (number, digest) in data["seen"].items()
             }
             self._approved = {path: tuple(map(str, lines)) for path, lines in data["approved"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             where = os.path.join(self._directory, self._file)
             raise IntegrityError(
                 f"the state file '{where}' is damaged", "remove it, and approve anew"

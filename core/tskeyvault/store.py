@@ -6,7 +6,7 @@ It comes from git and is treated as hostile: no link in it is followed, whatever
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from . import files, limits, names, plugins
@@ -148,7 +148,7 @@ class Store:
                         staged = files.stage(folders[folder], contents[path], synced=len(paths) == 1)
                     steps.append(Step(folder, staged, name))
                 if len(steps) > 1:
-                    files.sync(self._root)
+                    files.sync_all(self._root)
                     self._journal.begin(steps)
             except BaseException:
                 for step in steps:
@@ -165,11 +165,12 @@ class Store:
             }
             for step in steps:
                 if not step.temporary:
-                    files.remove(fds[step.folder], step.name)
+                    with suppress(NotFoundError):
+                        files.remove(fds[step.folder], step.name)
                 elif files.exists(fds[step.folder], step.temporary):
                     files.replace(fds[step.folder], step.temporary, step.name)
             for fd in fds.values():
-                os.fsync(fd)
+                files.sync(fd)
         if len(steps) > 1:
             self._journal.end()
         for folder in reversed(folders):

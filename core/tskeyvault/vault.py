@@ -89,9 +89,15 @@ class Vault:
         return opened
 
     def binding(self, entry: Entry, ciphertext: bytes) -> Binding | None:
-        """Return the binding of *ciphertext*, which needs no key and is not verified."""
-        encoded = self.plugins.get(entry.plugin).binding(ciphertext)
-        return binding.decode(encoded) if encoded else None
+        """Return the binding of *ciphertext*, which needs no key and is not verified.
+
+        Raises IntegrityError.
+        """
+        try:
+            encoded = self.plugins.get(entry.plugin).binding(ciphertext)
+            return binding.decode(encoded) if encoded else None
+        except IntegrityError as error:
+            raise IntegrityError(f"secret '{entry.name}': {error.message}", error.hint) from None
 
     def check_binding(self, entry: Entry, ciphertext: bytes) -> Binding | None:
         """Return the binding of *ciphertext*, checked against what is asked for and what this host has seen.

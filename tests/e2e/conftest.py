@@ -1,14 +1,19 @@
 """One machine for all end-to-end tests, with the project installed as a user would have it."""
 
+import itertools
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support import needs, uv
+from support.host import Host, shell
 from support.systemd import Machine
 
 INSTALLED = "/opt/tskeyvault"
+
+_numbers = itertools.count(1)
 
 
 def _build(scratch: Path) -> Path:
@@ -44,3 +49,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with Machine() as running:
         _install(running, tree)
         yield running
+
+
+@pytest.fixture(scope="session")
+def host(machine: Machine) -> Host:
+    """Give the machine set up as docs/systemd.md says, with a vault that a team made."""
+    return Host(machine)
+
+
+@pytest.fixture
+def name(host: Host) -> Iterator[str]:
+    """Give a name for a unit, which is stopped in the end; nothing may have seen a key, or be left over."""
+    name = f"fault-{next(_numbers)}"
+    yield name
+    host.stop(f"{name}.service")
+    shell(host.machine, f"umount -q /run/{name} || true; rm -rf /run/{name}")
+    assert host.leaks() == []
+    assert host.leftovers() == []

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support import needs
 from support.systemd import Machine
 

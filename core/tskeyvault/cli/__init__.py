@@ -1,15 +1,18 @@
 """The command line: finds the command, runs it, and turns every failure into a message and a code."""
 
+import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, HelpFormatter, Namespace
 from importlib import import_module
-from typing import NamedTuple, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, cast
 
 from tskeyvault import __version__
 from tskeyvault.errors import PluginError, UsageError, VaultError
-from tskeyvault.vault import Place
 
 from . import terminal
+
+if TYPE_CHECKING:
+    from tskeyvault.vault import Place
 
 
 class Command(NamedTuple):
@@ -55,10 +58,11 @@ class _Parser(ArgumentParser):
         return HelpFormatter(self.prog, width=_WIDTH)
 
     def error(self, message: str) -> NoReturn:
-        # argparse puts the bad value last, and people paste keys into the wrong place.
-        parts = message.split(": ")
-        kept = 2 if message.startswith(("argument", "the following arguments")) else 1
-        raise UsageError(": ".join(parts[:kept]), f"{self.prog} --help")
+        # argparse quotes the bad value, or puts it last, and people paste keys into the wrong place.
+        said = message.partition("'")[0].removesuffix(": ").rstrip()
+        if said.startswith("unrecognized"):
+            said = said.partition(":")[0]
+        raise UsageError(said, f"{self.prog} --help")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         terminal.say("interrupted")
         return 130
     except BrokenPipeError:
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - held open: the interpreter flushes it at its end
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - held open: the interpreter flushes it at its end
         return 141
     except Exception as error:  # noqa: BLE001 - a traceback could show a secret
         return terminal.fail(_defect(error))
@@ -93,8 +97,10 @@ def common(parser: ArgumentParser) -> None:
     parser.add_argument("-i", "--identity", metavar="FILE", default=SUPPRESS, help=what)
 
 
-def place(options: Namespace) -> Place:
+def place(options: Namespace) -> "Place":
     """Return what the parsed *options* say about where vault and identity are."""
+    from tskeyvault.vault import Place  # which loads all that reading a secret takes
+
     return Place(getattr(options, "vault", ""), getattr(options, "identity", ""))
 
 

@@ -1,7 +1,7 @@
 """``vault materialize``: deliver a service's secrets as files, check that it could, or remove them."""
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from tskeyvault import config, limits, names
 from tskeyvault.errors import NotFoundError, UsageError
@@ -90,7 +90,10 @@ def _single_file(options: Namespace) -> config.File:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds <= 3600:  # noqa: PLR2004 - an hour
-        raise ValueError
+        raise ArgumentTypeError("a number of seconds, up to 3600")
     return seconds

@@ -1,25 +1,31 @@
 """The one place that prints and asks: messages to standard error, results to standard output."""
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO
 
-from tskeyvault import files, names, store
-from tskeyvault.errors import UsageError, VaultError
-from tskeyvault.spec import UI
-from tskeyvault.store import Entry
+from tskeyvault import names
+from tskeyvault.errors import DeliveryError, UsageError, VaultError
+
+if TYPE_CHECKING:
+    from tskeyvault.spec import UI
+    from tskeyvault.store import Entry
 
 _LONG = 20
 """Steps from which on progress is shown."""
 _LINE = 2000
 """Characters of a message's line; more is cut, since parts of it may come from a hostile file."""
+_TYPED = 4095
+"""Bytes of a line that a terminal passes on; it drops what is typed beyond them (termios(3))."""
 
 
 def say(text: str) -> None:
     """Tell the user something, on standard error."""
     for line in text.split("\n"):
-        print(f"vault: {_safe(line)}", file=sys.stderr, flush=True)
+        _tell(f"vault: {line}")
 
 
 def warn(text: str) -> None:
@@ -31,18 +37,21 @@ def fail(error: VaultError) -> int:
     """Report *error* with its hint; return its exit code."""
     say(error.message)
     if error.hint:
-        print(f"hint: {_safe(error.hint)}", file=sys.stderr, flush=True)
+        _tell(f"hint: {error.hint}")
     return error.exit_code
 
 
 def lines(items: Iterable[str]) -> None:
-    """Print *items* as results, one a line."""
-    for item in items:
-        print(_safe(item))
-    sys.stdout.flush()
+    """Print *items* as results, one a line.
+
+    Raises DeliveryError when standard output takes nothing.
+    """
+    with _output() as stream:
+        for item in items:
+            _put(stream, f"{_safe(item)}\n")
 
 
-def entries(found: Iterable[Entry], *, json: bool) -> None:
+def entries(found: Iterable["Entry"], *, json: bool) -> None:
     """Print secrets, a name a line, or as JSON: name, plugin and path of each."""
     if json:
         as_json([{"name": it.name, "plugin": it.plugin, "path": it.path} for it in found])
@@ -60,8 +69,8 @@ def table(rows: Sequence[tuple[str, ...]]) -> None:
 
 def as_json(value: object) -> None:
     """Print *value* as JSON."""
-    print(json.dumps(value, indent=2))
-    sys.stdout.flush()
+    with _output() as stream:
+        _put(stream, f"{json.dumps(value, indent=2)}\n")
 
 
 def write(data: bytes) -> None:
@@ -69,34 +78,34 @@ def write(data: bytes) -> None:
 
     Raises UsageError when it is a terminal that they could confuse.
     """
-    if sys.stdout.isatty() and not _is_text(data):
-        raise UsageError(
-            "the secret is binary and standard output is a terminal", "send it to a file or a pipe"
-        )
-    view = memoryview(data)
-    while view:
-        view = view[os.write(sys.stdout.fileno(), view) :]
+    with _output() as stream:
+        if stream.isatty() and not _is_text(data):
+            raise UsageError(
+                "the secret is binary and standard output is a terminal", "send it to a file or a pipe"
+            )
+        view = memoryview(data)
+        while view:
+            view = view[os.write(stream.fileno(), view) :]
 
 
 def progress(done: int, total: int) -> None:
     """Show on a terminal that *done* of *total* steps are done; a short work shows nothing."""
-    if total < _LONG or not sys.stderr.isatty():
+    if total < _LONG or sys.stderr is None or not sys.stderr.isatty():
         return
-    end = "\n" if done == total else ""
-    print(f"\rvault: {done} of {total}", end=end, file=sys.stderr, flush=True)
+    _put(sys.stderr, f"\rvault: {done} of {total}" + ("\n" if done == total else ""))
 
 
 def is_interactive() -> bool:
     """Tell whether there is somebody to ask."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def confirm(question: str) -> bool:
     """Ask *question*; only a typed yes is a yes, and without a terminal the answer is no."""
     if not is_interactive():
         return False
-    print(f"{_safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    _put(sys.stderr, f"{_safe(question)} [y/N] ")
+    return _typed(sys.stdin.fileno()).strip().lower() in {b"y", b"yes"}
 
 
 def read_secret(name: str, *, multiline: bool) -> bytes:
@@ -106,17 +115,46 @@ def read_secret(name: str, *, multiline: bool) -> bytes:
 
     Raises UsageError for nothing, or when the two differ.
     """
-    if not sys.stdin.isatty():
-        return store.refuse_large(files.read_all(sys.stdin.fileno(), store.MAX_SECRET, "the secret"))
-    if multiline:
-        say(f"enter '{name}', and Ctrl-D on a line of its own to end")
-        return store.refuse_large(files.read_all(sys.stdin.fileno(), store.MAX_SECRET, "the secret"))
-    import getpass
+    from tskeyvault import files, store
 
-    first, again = (getpass.getpass(f"{prompt} '{name}': ") for prompt in ("enter", "repeat"))
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", "the secret comes from there")
+    if multiline and sys.stdin.isatty():
+        say(f"enter '{name}', and Ctrl-D on a line of its own to end")
+    if multiline or not sys.stdin.isatty():
+        return store.refuse_large(files.read_all(sys.stdin.fileno(), store.MAX_SECRET, "the secret"))
+    first, again = (ask_hidden(f"{prompt} '{name}': ") for prompt in ("enter", "repeat"))
     if first != again:
         raise UsageError("the two are not the same")
-    return store.refuse_large(first.encode(errors="surrogateescape"))
+    return store.refuse_large(first)
+
+
+def ask_hidden(prompt: str) -> bytes:
+    """Return a line that is typed at the terminal without echo, without its end.
+
+    Raises UsageError when there is no terminal, or the line is as long as a terminal can pass on.
+    """
+    import termios
+
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        raise UsageError("there is no terminal to ask on") from None
+    try:
+        before = termios.tcgetattr(terminal)
+        hidden = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, hidden)
+        try:
+            os.write(terminal, _safe(prompt).encode(errors="replace"))
+            line = _typed(terminal)
+        finally:
+            termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+            os.write(terminal, b"\n")
+    finally:
+        os.close(terminal)
+    if not line:
+        raise UsageError("nothing was typed")
+    return line.removesuffix(b"\n")
 
 
 class _User:
@@ -134,27 +172,58 @@ class _User:
     def public(self, prompt: str) -> str | None:
         if not is_interactive():
             return None
-        print(f"{_safe(prompt)} ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().removesuffix("\n")
+        _put(sys.stderr, f"{_safe(prompt)} ")
+        return _typed(sys.stdin.fileno()).decode(errors="replace").removesuffix("\n")
 
     def secret(self, prompt: str) -> bytes | None:
-        import getpass
-
-        if not is_interactive() and not _has_terminal():
+        try:
+            return ask_hidden(f"{prompt} ")
+        except UsageError:
             return None
-        return getpass.getpass(f"{_safe(prompt)} ").encode(errors="surrogateescape")
 
 
-USER: UI = _User()
+USER: "UI" = _User()
 
 
-def _has_terminal() -> bool:
-    """Tell whether there is a terminal to ask on, though standard input is something else."""
+def _typed(terminal: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and (more := os.read(terminal, _TYPED + 1)):
+        line += more
+    if len(line) >= _TYPED:
+        raise UsageError(
+            "a terminal passes on no line of that length", "use a pipe, or -m with several lines"
+        )
+    return line
+
+
+def _tell(line: str) -> None:
+    # Nobody may be listening; what was done is done, and the exit code tells it.
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            _put(sys.stderr, f"{_safe(line)}\n")
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[TextIO]:
+    if sys.stdout is None:
+        raise DeliveryError("standard output is closed")
     try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer would fail again, and loudly, when the interpreter ends.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+        raise DeliveryError(f"standard output: {os.strerror(error.errno or 0).lower()}") from None
+
+
+def _put(stream: TextIO, text: str) -> None:
+    """Write *text*, with escapes for letters that the terminal does not have."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    if stream is sys.stderr:
+        stream.flush()
 
 
 def _is_text(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tskeyvault import files, limits, names
-from tskeyvault.errors import DeliveryError, IntegrityError, NotFoundError, PluginError, VaultError
+from tskeyvault.errors import DeliveryError, PluginError, VaultError
 from tskeyvault.spec import Target
 
 MAX_RECORD = 1 << 20
@@ -54,8 +54,9 @@ def deliver(directory: int, service: str, parcels: Sequence[Parcel]) -> list[str
             with limits.uninterrupted():
                 _commit(directory, service, changed)
         finally:
-            for item in staged:
-                files.discard(directory, item.temporary)
+            # Not only what is in the list: a signal may have come before a name got there.
+            with limits.uninterrupted():
+                files.sweep(directory)
     return [item.name for item in changed]
 
 
@@ -73,7 +74,7 @@ def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
             if there in written:
                 files.discard(directory, name)
             if there is not None:
-                (removed if there in written else left).append(name)
+                (left if files.exists(directory, name) else removed).append(name)
         files.discard(directory, _record_name(service))
     return removed, left
 
@@ -92,7 +93,7 @@ def _commit(directory: int, service: str, changed: Sequence[_Staged]) -> None:
         files.write(directory, _record_name(service), json.dumps(record).encode(), mode=0o600)
     for item in changed:
         files.replace(directory, item.temporary, item.name)
-    os.fsync(directory)
+    files.sync(directory)
 
 
 def _verify(target: Target, temporary: str) -> None:
@@ -151,5 +152,5 @@ def _recorded(directory: int, service: str) -> dict[str, list[_Identity]]:
             names.component(name, "file"): [(int(inode), int(time)) for inode, time in written]
             for name, written in data.items()
         }
-    except (NotFoundError, IntegrityError, ValueError, TypeError, AttributeError, RecursionError, VaultError):
+    except (VaultError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tskeyvault import files
-from tskeyvault.errors import DeliveryError, NotFoundError
+from tskeyvault.errors import DeliveryError
 from tskeyvault.names import shown
 
 _MOUNTS = "/proc/self/mountinfo"
@@ -66,7 +66,7 @@ def _in_memory(fd: int) -> bool:
     try:
         proc = os.open(_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        raise NotFoundError(f"'{_MOUNTS}' cannot be read, so the file system is unknown") from None
+        raise DeliveryError(f"'{_MOUNTS}' cannot be read, so the file system is unknown") from None
     try:
         text = files.read_all(proc, _MAX_MOUNTS, f"'{_MOUNTS}'").decode(errors="replace")
     finally:

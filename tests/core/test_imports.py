@@ -1,0 +1,252 @@
+"""What is loaded when, and who may import, print and run programs: the rules that hold the code together."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.vaults import SOURCES, made_key, make_vault, run_python, run_vault, services
+
+CORE = SOURCES / "core/tskeyvault"
+PLUGINS = SOURCES / "plugins"
+HOOKS = SOURCES / "hooks"
+
+ALLOWED = {
+    "tskeyvault_age": {"cryptography"},
+    "tskeyvault_gpg": {"gnupg"},
+    "tskeyvault_pass": {"gnupg", "tskeyvault_gpg"},
+    "tskeyvault_tailscale": {"httpx"},
+    "tskeyvault_yubikey": {"cryptography", "smartcard", "tskeyvault_age", "ykman", "yubikit"},
+}
+"""What a plugin may import besides itself, the core and the standard library."""
+
+PRINTS = {CORE / "cli/terminal.py", CORE / "cli/__init__.py"}
+RUNS = {CORE / "process.py"}
+
+PROGRAMS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile"}
+"""Functions of os that start a program, besides exec… and spawn…."""
+
+
+def sources(*roots: Path) -> dict[Path, ast.Module]:
+    """Return every module below *roots*, parsed."""
+    paths = sorted(path for root in roots for path in root.rglob("*.py"))
+    return {path: ast.parse(path.read_bytes(), str(path)) for path in paths}
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Yield the full names of all modules that *tree* imports, wherever it does; not the relative ones."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+
+
+def foreign(tree: ast.Module) -> set[str]:
+    """Return the top-level packages that *tree* imports and that do not come with Python."""
+    return {name.partition(".")[0] for name in imported(tree)} - sys.stdlib_module_names
+
+
+def shown(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(SOURCES)}:{getattr(node, 'lineno', 0)}"
+
+
+def attributes(tree: ast.Module, module: str) -> Iterator[ast.Attribute]:
+    """Yield every ``module.something`` in *tree*."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == module:
+            yield node
+
+
+# What is loaded.
+
+SLOW_OR_FOREIGN = {
+    "dataclasses",
+    "gnupg",
+    "httpx",
+    "importlib.metadata",
+    "logging",
+    "pathlib",
+    "rich",
+    "subprocess",
+    "tempfile",
+    "yubikit",
+}
+
+
+def loaded(*arguments: str | Path) -> set[str]:
+    """Return the modules that ``vault`` loads for *arguments* beyond those that Python starts with."""
+    code = "from tskeyvault.cli import main; assert main(sys.argv[1:]) == 0"
+    return loaded_by(code, *arguments)
+
+
+def loaded_by(code: str, *arguments: str | Path) -> set[str]:
+    """Return the modules that *code* loads."""
+    noted = f"import sys; before = set(sys.modules); {code}; print(*set(sys.modules) - before)"
+    done = run_python("-c", noted, *arguments)
+    assert done.code == 0, done.err
+    return set(done.out.decode().splitlines()[-1].split())
+
+
+@pytest.fixture
+def delivered(tmp_path: Path, memory: Path) -> set[str]:
+    """Give the modules that were loaded to deliver a secret of age."""
+    made = make_vault(tmp_path / "vault")
+    key = made_key()
+    assert run_vault("insert", "--no-commit", "a/key", input=key, cwd=made.directory).code == 0
+    services(made.directory, '[services.web.files.key]\nsecret = "a/key"\n')
+    modules = loaded("--vault", made.directory, "materialize", "web", "--directory", memory)
+    assert (memory / "key").read_bytes() == key
+    return modules
+
+
+def test_a_delivery_loads_nothing_that_it_does_not_use(delivered: set[str]) -> None:
+    assert {"tskeyvault_age", "tskeyvault.materialize.deliver"} <= delivered
+    assert {
+        name for name in delivered if name in SLOW_OR_FOREIGN or name.partition(".")[0] in SLOW_OR_FOREIGN
+    } == set()
+
+
+def test_a_delivery_loads_no_other_command(delivered: set[str]) -> None:
+    assert {name for name in delivered if name.startswith("tskeyvault.cli.")} == {
+        "tskeyvault.cli.materialize",
+        "tskeyvault.cli.terminal",
+    }
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_loads_neither_cryptography_nor_plugins(option: str) -> None:
+    modules = loaded(option)
+    assert "tskeyvault.cli" in modules
+    expensive = {"cryptography", "pluggy", "tskeyvault_age", "subprocess", *SLOW_OR_FOREIGN}
+    assert {name for name in modules if name in expensive or name.partition(".")[0] in expensive} == set()
+
+
+@pytest.mark.parametrize("module", ["tskeyvault", "tskeyvault.errors"])
+def test_the_errors_load_nothing_else(module: str) -> None:
+    assert loaded_by(f"import {module}") <= {"tskeyvault", module}
+
+
+# Who may import what.
+
+
+def test_the_core_imports_nothing_of_others_but_pluggy() -> None:
+    found = {path: foreign(tree) - {"tskeyvault"} for path, tree in sources(CORE).items()}
+    assert len(found) > 20
+    assert set().union(*found.values()) <= {"pluggy", "rich"}
+    assert {path for path, names in found.items() if "rich" in names} <= PRINTS
+    assert {path for path, names in found.items() if "pluggy" in names} <= {
+        CORE / "plugins.py",
+        CORE / "spec.py",
+    }
+
+
+def test_the_core_names_no_plugin_but_in_the_table_of_built_in_ones() -> None:
+    found = []
+    for path, tree in sources(CORE).items():
+        tables = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id == "BUILT_IN"
+        ]
+        assert bool(tables) == (path == CORE / "plugins.py")
+        allowed = {inner for table in tables for inner in ast.walk(table)}
+        found += [
+            shown(path, node)
+            for node in ast.walk(tree)
+            if node not in allowed
+            and isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and "tskeyvault_" in node.value
+        ]
+    assert found == []
+
+
+def test_a_plugin_imports_the_core_itself_and_what_it_is_allowed() -> None:
+    folders = [folder for folder in PLUGINS.iterdir() if (folder / "__init__.py").exists()]
+    assert {"tskeyvault_age"} <= {folder.name for folder in folders} <= set(ALLOWED)
+    for folder in folders:
+        for path, tree in sources(folder).items():
+            assert foreign(tree) - {"tskeyvault", "pluggy", folder.name} <= ALLOWED[folder.name], path.name
+
+
+def test_a_plugin_uses_only_what_the_core_offers() -> None:
+    for path, tree in sources(PLUGINS).items():
+        used = {name for name in imported(tree) if name.partition(".")[0] == "tskeyvault"}
+        assert not {name for name in used if name.startswith("tskeyvault.cli")}, path.name
+        private = [
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tskeyvault"
+            for alias in node.names
+            if alias.name.startswith("_")
+        ]
+        assert private == [], path.name
+
+
+def test_the_hooks_import_nothing_but_themselves() -> None:
+    for path, tree in sources(HOOKS).items():
+        assert foreign(tree) <= {"tskeyvault_hooks"}, path.name
+
+
+# Who may print, and who may run a program.
+
+
+def test_only_one_place_prints() -> None:
+    found = []
+    for path, tree in sources(CORE, PLUGINS).items():
+        if path in PRINTS:
+            continue
+        found += [
+            shown(path, node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and node.id in {"print", "input", "breakpoint"}
+        ]
+        found += [
+            shown(path, node)
+            for node in attributes(tree, "sys")
+            if node.attr.strip("_") in {"stdout", "stderr", "stdin", "displayhook"}
+        ]
+        found += [
+            shown(path, tree)
+            for name in imported(tree)
+            if name.partition(".")[0] in {"logging", "warnings", "getpass"}
+        ]
+        found += [
+            shown(path, node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "sys"
+        ]
+    assert found == []
+
+
+def test_programs_are_run_in_one_place_and_never_by_a_shell() -> None:
+    found = []
+    for path, tree in sources(CORE, PLUGINS).items():
+        names = {name.partition(".")[0] for name in imported(tree)}
+        if path not in RUNS and names & {"subprocess", "pty", "multiprocessing", "asyncio", "commands"}:
+            found.append(shown(path, tree))
+        found += [
+            shown(path, node)
+            for node in attributes(tree, "os")
+            if node.attr in PROGRAMS or node.attr.startswith(("exec", "spawn"))
+        ]
+    assert found == []
+    shells = [
+        shown(path, node)
+        for path, tree in sources(CORE, PLUGINS, HOOKS, SOURCES / "tests").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword)
+        and node.arg == "shell"
+        and not (isinstance(node.value, ast.Constant) and node.value.value is False)
+    ]
+    assert shells == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    modules = sources(CORE, PLUGINS, HOOKS, SOURCES / "tests")
+    assert [str(path) for path, tree in modules.items() if not ast.get_docstring(tree)] == []

@@ -1,0 +1,114 @@
+"""The documents do what they say: every fenced block of README.md and docs/ is run."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import documents, needs
+from support.documents import CHECKOUT
+from support.host import DOCUMENT, KEY, Host
+from support.vaults import made_key
+
+README = "README.md"
+DEMO, TESTS = "sh docs/demo.sh\n", "sh tests/run.sh\n"
+SECONDS = 120
+
+
+def shell(script: str, *, cwd: Path, data: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a script of a document with the checkout's ``vault`` on PATH; it stops at the first failure."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["sh", "-euc", script],
+        check=False,
+        capture_output=True,
+        cwd=cwd,
+        input=data,
+        env={**os.environ, "PATH": path, **env},
+        timeout=SECONDS,
+    )
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """Give an empty directory in memory, as a session of a user has one."""
+    with tempfile.TemporaryDirectory(prefix="tskeyvault-docs-", dir="/dev/shm") as path:
+        yield Path(path)
+
+
+def test_no_document_has_a_block_that_nobody_runs() -> None:
+    # sh: below for the README, by the fixture "host" for the other; ini: test_systemd_units.py, which counts
+    # them; toml: all of them, by the fixture "host"; a block without a language is a drawing.
+    run = {(README, "sh"), (README, "toml"), (README, "ini"), (README, "")}
+    run |= {(DOCUMENT, "sh"), (DOCUMENT, "toml"), (DOCUMENT, "ini")}
+    found = {
+        (block.document, block.language) for name in documents.names() for block in documents.blocks(name)
+    }
+    assert found == run
+    assert documents.texts(README, "sh")[:2] == [DEMO, TESTS]
+    (drawing,) = documents.texts(README, "")
+    assert "┌" in drawing
+
+
+def test_the_demo_shows_the_main_job_and_leaves_nothing(tmp_path: Path, memory: Path) -> None:
+    needs.program("git")
+    work = tmp_path / "work"
+    work.mkdir()
+    before = sorted(os.listdir(os.environ["HOME"]))
+    done = shell(DEMO, cwd=CHECKOUT, TMPDIR=str(work), XDG_RUNTIME_DIR=str(memory))
+    said = done.stdout.decode()
+    assert done.returncode == 0, said + done.stderr.decode()
+    owner = r"\S+:\S+"
+    assert re.search(rf"^drwx------ {owner} {memory}/vault-demo\.\w+$", said, re.MULTILINE)
+    for file in ("tskey", r"sidecar\.env"):
+        assert re.search(rf"^-r-------- {owner} {memory}/vault-demo\.\w+/{file}$", said, re.MULTILINE)
+    assert re.search(r"^tmpfs$", said, re.MULTILINE)
+    assert "the plain key is nowhere in git's history" in said
+    # All of a key but its ends would be longer than what the demo shows of it.
+    assert not re.search(r"tskey-\w+-\w+CNTRL-\w{8}", said)
+    assert (list(work.iterdir()), list(memory.iterdir())) == ([], [])
+    assert sorted(os.listdir(os.environ["HOME"])) == before
+
+
+def test_the_script_that_runs_the_tests_is_a_shell_script() -> None:
+    script = TESTS.split()[1]
+    assert subprocess.run(["sh", "-n", CHECKOUT / script], check=False).returncode == 0
+
+
+def test_what_the_readme_does_in_use_works_as_one_session(tmp_path: Path) -> None:
+    needs.program("git")
+    key = made_key()
+    done = shell("\n".join(documents.texts(README, "sh")[2:]), cwd=tmp_path, data=key)
+    said = done.stdout.decode() + done.stderr.decode()
+    assert done.returncode == 0, said
+    assert f"{KEY}\n" in said
+    assert done.stdout.count(key) == 1
+    assert key not in done.stderr
+    assert "host web1" in said
+    vault = tmp_path / "infra"
+    assert key not in b"".join(path.read_bytes() for path in vault.rglob("*") if path.is_file())
+    status = subprocess.run(["git", "status", "--porcelain"], check=True, cwd=vault, capture_output=True)
+    assert status.stdout == b""
+
+
+def test_the_commands_for_a_new_host_say_what_the_document_says(host: Host) -> None:
+    keygen, clone, listed, check = host.said
+    assert re.search(r"^age1[0-9a-z]{58}$", keygen, re.MULTILINE)
+    assert "Cloning into '/srv/vault'" in clone
+    assert f"{KEY}\n" in listed
+    assert "can be delivered to /run/sidecar: tskey, sidecar.env" in check
+    info = host.machine.path("/etc/tskeyvault/identities").stat()
+    assert (info.st_mode, info.st_uid) == (0o100600, 0)
+
+
+def test_every_service_that_the_documents_describe_can_be_delivered(host: Host) -> None:
+    tables = "".join(text for name in documents.names() for text in documents.texts(name, "toml"))
+    names = set(re.findall(r"^\[services\.([\w-]+)\.", tables, re.MULTILINE))
+    assert names == {"sidecar", "tailscale-sidecar"}
+    for name in names:
+        assert "can be delivered to" in host.vault("--vault", "/srv/vault", "materialize", name, "--check")
