@@ -88,6 +88,7 @@ class Store:
     def entries(self, passed_over: Callable[[str], None]) -> list[Entry]:
         """Return all secrets, sorted by name; *passed_over* is told of paths that cannot be one."""
         found = []
+        installed: dict[str, bool] = {}  # each look at the installed packages costs some ms
         for path in self._walk(passed_over):
             stem, _, plugin = path.rpartition(".")
             try:
@@ -95,7 +96,9 @@ class Store:
             except NameInvalidError:
                 passed_over(path)
                 continue
-            if names.is_plugin(plugin) and plugins.is_installed(plugin):
+            if plugin not in installed:
+                installed[plugin] = plugins.is_installed(plugin)
+            if installed[plugin]:
                 found.append(Entry(plugin, name))
         return sorted(found, key=lambda entry: (entry.name, entry.plugin))
 

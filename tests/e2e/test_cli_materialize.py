@@ -621,6 +621,7 @@ def test_what_a_killed_run_left_is_swept(runtime: Path, delivered: dict[str, tup
 def test_memory_is_protected_before_the_first_secret(
     vault: Made, runtime: Path, tmp_path: Path, command: str
 ) -> None:
+    needs.root()  # for others strace cannot look into a process whose memory is protected
     needs.program("strace")
     words = {
         "materialize": ["materialize", "--secret", "t/one", "--to", str(runtime / "k")],
