@@ -221,7 +221,7 @@ def test_what_cannot_be_told_apart_by_eye_is_refused(blank: str) -> None:
 
 @pytest.mark.parametrize("form", ["{}", "tailscale/{}", "{}/key"])
 def test_a_key_in_place_of_a_name_is_refused_and_not_shown(form: str) -> None:
-    key = "-".join(["tskey", "auth", "kabcdefCNTRL", "0123456789abcdef"])
+    key = made_key().decode()
     with pytest.raises(NameInvalidError) as caught:
         names.secret(form.format(key))
     assert (key in caught.value.message, caught.value.message) == (False, "the name looks like a key itself")
