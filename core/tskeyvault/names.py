@@ -11,6 +11,7 @@ MAX_NAME = 1000
 """Bytes (UTF-8) in a whole name."""
 
 _SHOWN = 80
+_BLANK = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
 _FORBIDDEN = {
     "Cc": "a control character",
     "Cf": "an invisible character",
@@ -55,7 +56,7 @@ def secret(text: str) -> str:
 
     Raises NameInvalidError.
     """
-    if _KEY.match(text):
+    if any(map(_KEY.match, text.split("/"))):
         raise NameInvalidError(
             "the name looks like a key itself", "a name comes here, the key on standard input"
         )
@@ -125,5 +126,10 @@ def _characters(text: str) -> tuple[str, bool]:
         return "", True  # nearly all names are, and the tables below cost 2 ms
     import unicodedata
 
-    kinds = (_FORBIDDEN.get(unicodedata.category(character), "") for character in text)
+    kinds = (_kind(unicodedata.category(character), character) for character in text)
     return next(filter(None, kinds), ""), unicodedata.is_normalized("NFC", text)
+
+
+def _kind(category: str, character: str) -> str:
+    blank = character in _BLANK or (category == "Zs" and character != " ")
+    return "a character that cannot be seen" if blank else _FORBIDDEN.get(category, "")

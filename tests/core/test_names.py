@@ -210,3 +210,18 @@ def test_a_variable_name(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "1A", "A-B", "A=B", "A B", "A\n", "É", "A" * 201, "$A", "A;B"])
 def test_no_variable_name(text: str) -> None:
     assert refusal(names.variable, text).startswith("variable '")
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u2800", "\u3164", "\u034f", "\ufe0f"])
+def test_what_cannot_be_told_apart_by_eye_is_refused(blank: str) -> None:
+    for name in (f"a{blank}b", f"folder/a{blank}b"):
+        with pytest.raises(NameInvalidError, match="cannot be seen"):
+            names.secret(name)
+
+
+@pytest.mark.parametrize("form", ["{}", "tailscale/{}", "{}/key"])
+def test_a_key_in_place_of_a_name_is_refused_and_not_shown(form: str) -> None:
+    key = made_key().decode()
+    with pytest.raises(NameInvalidError) as caught:
+        names.secret(form.format(key))
+    assert (key in caught.value.message, caught.value.message) == (False, "the name looks like a key itself")
