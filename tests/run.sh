@@ -32,4 +32,6 @@ fi
 [ -z "$packages" ] || echo "run.sh: not installed: ${packages% }; some tests cannot run"
 
 sh tests/support/venv.sh
+sh tests/support/oracles.sh
+PATH="$PATH:$PWD/.cache/go-age"
 exec .venv/bin/python -m pytest "$@"

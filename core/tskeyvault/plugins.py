@@ -85,13 +85,13 @@ class Backend:
 
     def binding(self, ciphertext: bytes) -> bytes:
         """Call ``vault_binding``; a plugin without it has none."""
-        if not self._implements("vault_binding"):
+        if not self.implements("vault_binding"):
             return b""
         return self._call("vault_binding", bytes, ciphertext=ciphertext)
 
     def prepare(self, ciphertexts: Sequence[bytes]) -> None:
         """Call ``vault_prepare`` where it is implemented."""
-        if self._implements("vault_prepare"):
+        if self.implements("vault_prepare"):
             self._call("vault_prepare", bool, ciphertexts=ciphertexts)
 
     def materialize(self, secret: Secret, plaintext: bytes, target: Target) -> str:
@@ -130,7 +130,8 @@ class Backend:
         self._manager.register(self.implementation, self.name)
         self._manager.check_pending()
 
-    def _implements(self, hook: str) -> bool:
+    def implements(self, hook: str) -> bool:
+        """Tell whether the plugin itself implements *hook*."""
         return any(
             call.plugin_name == self.name for call in getattr(self._manager.hook, hook).get_hookimpls()
         )
@@ -138,7 +139,7 @@ class Backend:
     def _call(self, hook: str, kind: type[T], **arguments: object) -> T:
         caller = getattr(self._manager.hook, hook)
         result = self._guarded(hook, lambda: caller(options=self._options, **arguments))
-        if result is None and not self._implements(hook):
+        if result is None and not self.implements(hook):
             raise PluginError(f"plugin '{self.name}' does not implement {hook}")
         if not isinstance(result, kind):
             found = names.shown(type(result).__name__)
@@ -166,9 +167,10 @@ class Plugins:
         self._ui = ui
         self._loaded: dict[str, Backend] = {}
 
-    def find(self, name: str) -> Backend | None:
-        """Return the plugin *name*, or None when there is none."""
-        return self.get(name) if is_installed(name) else None
+    def find(self, name: str, hook: str) -> Backend | None:
+        """Return the plugin *name* when there is one that implements *hook*."""
+        backend = self.get(name) if is_installed(name) else None
+        return backend if backend and backend.implements(hook) else None
 
     def get(self, name: str) -> Backend:
         """Return the plugin *name*, loading it and no other.

@@ -18,9 +18,11 @@ _SCRIPTS = {
     "bash": """\
 # bash: put into ~/.bashrc:  eval "$(vault completion bash)"
 _vault() {
-    local IFS=$'\\n'
-    COMPREPLY=($(vault completion --words -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-    [ "${#COMPREPLY[@]}" -gt 0 ] && compopt -o filenames
+    local -a words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+    words=("${words[@]#[\\"\\']}") # without the quotes that stand for what is typed
+    words=("${words[@]%[\\"\\']}")
+    mapfile -t COMPREPLY < <(vault completion --words -- "${words[@]//\\\\/}" 2>/dev/null)
+    if [ "${#COMPREPLY[@]}" -gt 0 ]; then compopt -o filenames 2>/dev/null; fi
 }
 complete -o bashdefault -o default -F _vault vault
 """,
@@ -29,7 +31,7 @@ complete -o bashdefault -o default -F _vault vault
 # zsh: put into ~/.zshrc, after compinit:  eval "$(vault completion zsh)"
 _vault() {
     local -a found
-    found=("${(@f)$(vault completion --words -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    found=("${(@f)$(vault completion --words -- "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
     if [[ -n "$found" ]]; then compadd -- "${found[@]}"; else _files; fi
 }
 compdef _vault vault
@@ -37,7 +39,7 @@ compdef _vault vault
     "fish": """\
 # fish: put into ~/.config/fish/config.fish:  vault completion fish | source
 complete -c vault -e
-complete -c vault -a '(vault completion --words -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+complete -c vault -a '(vault completion --words -- (commandline -opc)[2..] \\'\\' 2>/dev/null)'
 """,
 }
 
@@ -63,11 +65,13 @@ def run(options: Namespace) -> int:
 def _candidates(before: list[str]) -> Iterable[str]:
     """Return all that may follow the words *before*."""
     place, name, after = split(before)
+    if place and not name and place[-1] in {"--vault", "--identity", "-i"}:
+        return []
     if not name:
         return [*COMMANDS, "--help", "--version", "--vault", "--identity"]
     if name not in COMMANDS:
         return []
-    return _of_parser(parser_for(name), after, _place(place))
+    return [] if "--" in after else _of_parser(parser_for(name), after, _place([*place, *after]))
 
 
 def _of_parser(parser: ArgumentParser, after: list[str], place: Place) -> list[str]:
@@ -101,12 +105,14 @@ def _values(action: Action, place: Place) -> list[str]:
     """Return what *action* takes, told by its choices or by the name its value has in the help."""
     if action.choices is not None:
         return [str(choice) for choice in action.choices]
-    kind = action.metavar
+    kind = str(action.metavar)
+    if "|" in kind:
+        return kind.split("|")
     if kind not in {"NAME", "OLD", "NEW", "FOLDER", "SERVICE"}:
         return []
     try:
         with opened(place, os.environ, terminal.USER) as vault:
-            return _names(vault, str(kind))
+            return _names(vault, kind)
     except VaultError:
         return []
 
@@ -115,10 +121,10 @@ def _names(vault: Vault, kind: str) -> list[str]:
     if kind == "SERVICE":
         return list(vault.settings.services)
     secrets = [entry.name for entry in vault.store.within("")]
-    folders = {name.rpartition("/")[0] for name in secrets} - {""}
-    return sorted(folders) if kind == "FOLDER" else secrets
+    folders = [name[:at] for name in secrets for at, letter in enumerate(name) if letter == "/"]
+    return {"FOLDER": folders, "NAME": secrets}.get(kind, [*secrets, *folders])
 
 
 def _place(words: list[str]) -> Place:
-    given = dict(pairwise(words))
-    return Place(given.get("--vault", ""), "")
+    given = dict(pairwise(words)) | dict(word.split("=", 1) for word in words if word.startswith("--vault="))
+    return Place(os.path.expanduser(given.get("--vault", "")), "")

@@ -5,10 +5,10 @@ import shlex
 from argparse import ArgumentParser, Namespace
 
 from tskeyvault import change, files, limits, names, process, scratch, store
-from tskeyvault.errors import NotFoundError, PluginError, UsageError, VaultError
-from tskeyvault.names import Reference
+from tskeyvault.errors import IntegrityError, NotFoundError, PluginError, UsageError, VaultError
 from tskeyvault.scratch import Scratch
-from tskeyvault.vault import Vault, opened
+from tskeyvault.store import Entry
+from tskeyvault.vault import Opened, Vault, opened
 
 from . import place, terminal
 from .insert import approve
@@ -23,47 +23,77 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Open the secret in $VISUAL or $EDITOR, and write it when it was changed."""
     reference = names.reference(options.name)
-    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
-    if not editor:
-        raise UsageError("VISUAL and EDITOR name no program")
+    editor = _editor()
     limits.protect_memory()
     with opened(place(options), os.environ, terminal.USER) as vault:
         entry = vault.entry_for(reference)
         approve(vault, lambda: vault.readers(entry))
-        try:
-            before = vault.read([reference])[reference]
-        except NotFoundError:
-            before = b""
+        stored = _stored(vault, entry)
+        before = Opened(b"", None) if stored is None else vault.open([entry])[entry]
         with limits.stoppable("edit"), scratch.opened(os.environ) as room:
-            after = _edited(room, editor, entry.name.rpartition("/")[2], before)
-            if after == before:
-                terminal.say(f"secret '{reference}' is unchanged")
-                return 0
-            _write(vault, reference, room, after)
-        verb = "Edit" if before else "Add"
+            _edit(room, editor, entry, before.plaintext)
+            try:
+                after = _written(room, entry)
+                if after in {None, before.plaintext}:
+                    terminal.say(f"secret '{reference}' is unchanged")
+                    return 0
+                if _stored(vault, entry) != stored:
+                    raise IntegrityError(
+                        f"secret '{reference}' was changed meanwhile", "vault edit opens what is there now"
+                    )
+                expires = before.binding.expires if before.binding else None
+                change.write(vault, reference, after or b"", force=stored is not None, expires=expires)
+            except VaultError:
+                _keep(room, entry)
+                raise
+        verb = "Add" if stored is None else "Edit"
         vault.commit([entry.path], f"{verb} secret {reference}", wanted=not options.no_commit)
     terminal.say(f"wrote secret '{reference}'")
     return 0
 
 
-def _edited(room: Scratch, editor: list[str], name: str, before: bytes) -> bytes:
+def _editor() -> list[str]:
+    try:
+        editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    except ValueError:
+        raise UsageError("VISUAL or EDITOR has a quote without an end") from None
+    if not editor:
+        raise UsageError("VISUAL and EDITOR name no program")
+    return editor
+
+
+def _stored(vault: Vault, entry: Entry) -> bytes | None:
+    try:
+        return vault.store.read(entry.path)
+    except NotFoundError:
+        return None
+
+
+def _edit(room: Scratch, editor: list[str], entry: Entry, before: bytes) -> None:
     with files.directory(room.path) as fd:
         if before:
-            files.write(fd, name, before, mode=0o600)
-        status = process.interactive([*editor, name], directory=room.path)
-        if status != 0:
-            raise PluginError(f"the editor ended with status {status}: nothing was changed")
+            files.write(fd, _file(entry), before, mode=0o600)
+    # With "./" no name is an option: to vi, "+text" is a command.
+    status = process.interactive([*editor, f"./{_file(entry)}"], directory=room.path)
+    if status != 0:
+        raise PluginError(f"the editor ended with status {status}: nothing was changed")
+
+
+def _written(room: Scratch, entry: Entry) -> bytes | None:
+    with files.directory(room.path) as fd:
         try:
-            return files.read(fd, name, store.MAX_SECRET)
+            return files.read(fd, _file(entry), store.MAX_SECRET)
         except NotFoundError:
-            return before
+            return None
 
 
-def _write(vault: Vault, reference: Reference, room: Scratch, after: bytes) -> None:
-    try:
-        change.write(vault, reference, after, force=True)
-    except VaultError:
-        if after:
-            room.keep()
-            terminal.warn(f"what you wrote is kept in '{room.path}', in memory: remove it when you have it")
-        raise
+def _keep(room: Scratch, entry: Entry) -> None:
+    """Leave what was written where it is, unless that is nothing."""
+    path = os.path.join(room.path, _file(entry))
+    if os.path.lexists(path) and os.lstat(path).st_size:
+        room.keep()
+        terminal.warn(f"what you wrote is kept in '{room.path}', in memory: remove it when you have it")
+
+
+def _file(entry: Entry) -> str:
+    return entry.name.rpartition("/")[2]

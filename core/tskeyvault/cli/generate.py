@@ -16,6 +16,8 @@ _ALPHABETS = {
     "digits": string.digits,
 }
 _MAX_LENGTH = 4096
+_TRIES = 2**80
+"""What a patient attacker can try."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -41,8 +43,7 @@ def run(options: Namespace) -> int:
     limits.protect_memory()
     alphabet = _ALPHABETS[options.alphabet]
     insert.put(options, reference, expires, lambda: _random(alphabet, options.length))
-    bits = options.length * (len(alphabet) - 1).bit_length()
-    if bits < 80:  # noqa: PLR2004 - what a patient attacker can try
+    if len(alphabet) ** options.length < _TRIES:
         terminal.warn(f"{options.length} characters of that kind can be guessed; use more")
     return 0
 

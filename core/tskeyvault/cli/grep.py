@@ -27,7 +27,7 @@ def run(options: Namespace) -> int:
         pattern = re.compile(
             text.encode(errors="surrogateescape"), re.IGNORECASE if options.ignore_case else 0
         )
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         raise UsageError("that is no regular expression") from None
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     limits.protect_memory()

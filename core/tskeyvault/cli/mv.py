@@ -45,16 +45,29 @@ def _pairs(vault: Vault, old: str, new: str) -> list[tuple[Entry, Entry]]:
     single = None if old.endswith("/") else vault.store.find(source)
     if single:
         name = f"{target.name}/{single.name.rpartition('/')[2]}" if into else target.name
-        pairs = [(single, Entry(target.plugin or single.plugin, name))]
+        pairs = [(single, _named(vault, single, target.plugin, name))]
     else:
         found = [entry for entry in vault.store.within(source.name) if source.plugin in {"", entry.plugin}]
-        pairs = [(entry, _moved(entry, source, target)) for entry in found]
-    if any(before == after for before, after in pairs):
-        raise UsageError("old and new are the same")
+        folder = f"{target.name}/{source.name.rpartition('/')[2]}" if into else target.name
+        pairs = [
+            (entry, _named(vault, entry, target.plugin, folder + entry.name.removeprefix(source.name)))
+            for entry in found
+        ]
+    _refuse_overlap(pairs)
     return pairs
 
 
-def _moved(entry: Entry, source: Reference, target: Reference) -> Entry:
-    return Entry(
-        target.plugin or entry.plugin, names.secret(target.name + entry.name.removeprefix(source.name))
-    )
+def _named(vault: Vault, old: Entry, plugin: str, name: str) -> Entry:
+    """Return the entry of that name, or where *old* will be under it."""
+    reference = Reference(plugin, names.secret(name))
+    return vault.store.find(reference) or Entry(plugin or old.plugin, name)
+
+
+def _refuse_overlap(pairs: list[tuple[Entry, Entry]]) -> None:
+    olds, news = (set(entries) for entries in zip(*pairs, strict=True))
+    if any(before == after for before, after in pairs):
+        raise UsageError("old and new are the same")
+    if both := olds & news:
+        raise UsageError(f"'{min(both).name}' is in the old and in the new place")
+    if len(news) < len(pairs):
+        raise UsageError("two secrets would get the same name")

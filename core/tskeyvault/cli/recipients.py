@@ -30,7 +30,7 @@ def arguments(parser: ArgumentParser) -> None:
     for verb in (adding, removing):
         verb.add_argument("--folder", default="", metavar="FOLDER", help="for the secrets of a folder only")
         verb.add_argument(
-            "--plugin", default="", metavar="NAME", help="of another plugin than the vault's own"
+            "--plugin", default="", metavar="PLUGIN", help="of another plugin than the vault's own"
         )
         verb.add_argument("--plan", action="store_true", help="only say what would be re-encrypted")
         verb.add_argument("--no-commit", action="store_true", help="do not commit to git")
@@ -86,6 +86,8 @@ def _add(vault: Vault, options: Namespace) -> int:
 def _remove(vault: Vault, options: Namespace) -> int:
     plugin, path, before = _present(vault, options)
     wanted = options.recipient.strip()
+    if not wanted:  # those without a name are not meant
+        raise UsageError("which recipient?", "vault recipients ls")
     gone = [entry for entry in before if wanted in {entry.text, entry.label}]
     kept = tuple(entry for entry in before if entry not in gone)
     if not gone:

@@ -53,13 +53,17 @@ def _row(vault: Vault, entry: Entry) -> Row:
     try:
         readers = recipients.governing(vault.store, entry.plugin, entry.name.rpartition("/")[0])
         bound = vault.check_binding(entry, vault.store.read(entry.path))
+        dates = _dates(bound) if bound else []
     except VaultError as error:
         findings.append(error.message.removeprefix(f"secret '{entry.name}': "))
+    except ValueError:
+        findings.append("its dates cannot be read: no calendar has them")
+        bound = None
     else:
         if bound is None:
             findings.append("not bound to its name: insert or rekey binds it")
         else:
-            findings += _dates(bound)
+            findings += dates
             if bound.recipients != binding.digest(readers.texts):
                 findings.append("encrypted to other recipients: vault rekey")
     who = [it.label or it.text for it in readers.entries] if readers else []
@@ -70,6 +74,7 @@ def _row(vault: Vault, entry: Entry) -> Row:
 
 
 def _dates(bound: binding.Binding) -> list[str]:
+    binding.seconds(bound.created)  # which is shown as an age
     if bound.expires is None:
         return []
     left = binding.seconds(bound.expires) - time.time()
