@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import binding, config, files, local, names
@@ -38,7 +38,7 @@ class Vault:
         self.local = local.load(environ)
         self.settings: Settings = config.parse(files.read(root, config.FILE, config.MAX_SIZE))
         self.store = Store(root)
-        self.state = State(local.state_directory(environ), self.settings.id)
+        self.state = State(local.state_directory(environ), self.settings.id, directory)
         self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ))
         self._warn = warn
 
@@ -92,6 +92,8 @@ class Vault:
         with self.store.lock():
             governed = self._governed(plugin, changed.path)
             for entry in governed:
+                self.readers(entry)  # also where a nearer file that was approved is gone
+            for entry in governed:
                 plaintext, bound, _ = self._open(entry)
                 created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
                 contents[entry.path], seen[entry.path] = self._seal(
@@ -126,7 +128,8 @@ class Vault:
         if not (wanted and self.local.commit):
             return
         if git.work_tree(self.directory):
-            git.commit(self.directory, list(paths), message)
+            if not git.commit(self.directory, list(paths), message):
+                self._warn("git has nothing to commit of what was written: see git status")
         else:
             self._warn(f"'{self.directory}' is not in a git work tree: nothing was committed")
 
@@ -169,6 +172,8 @@ class Vault:
         if found.name != entry.name:
             other = names.shown(found.name)
             raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it")
+        if found.generation > before.generation + _PLAUSIBLE:
+            raise IntegrityError(f"{what}: generation {found.generation} is not plausible", _REWRITE)
         if found.generation < before.generation:
             raise IntegrityError(
                 f"{what}: rolled back to generation {found.generation}; this host has seen {before.generation}",
@@ -193,15 +198,27 @@ class Vault:
         return ciphertext, Seen(generation if kept else 0, hashlib.sha256(ciphertext).hexdigest())
 
     def _generation(self, entry: Entry, backend: Backend) -> int:
-        """Return the highest generation of *entry* that this host has seen or that lies there."""
+        """Return the highest generation of *entry* that this host has seen or that lies there.
+
+        Where nothing lies, the commits that touched it count: somebody may have removed a newer one.
+        """
+        from . import git
+
         before = self.state.seen(entry.path)
+        seen = before.generation if before else 0
         there = 0
-        with suppress(NotFoundError, IntegrityError):
+        try:
             encoded = backend.binding(self.store.read(entry.path))
             there = binding.decode(encoded).generation if encoded else 0
-        return max(there, before.generation if before else 0)
+        except NotFoundError:
+            there = git.changes(self.directory, entry.path)
+        except IntegrityError:
+            there = 0
+        return max(seen, there if there <= seen + _PLAUSIBLE else 0)
 
 
+_PLAUSIBLE = 1_000_000
+"""So many generations at most come unseen; more would be somebody's attempt to use up all numbers."""
 _REWRITE = "when this is intended, decrypt the file by hand and write the value with vault insert --force"
 
 
