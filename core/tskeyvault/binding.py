@@ -15,8 +15,14 @@ MAX_ENCODED = 4096
 MAX_GENERATION = 2**53
 """Above what JSON numbers hold exactly, nothing is a generation."""
 
+_MAX_DAYS = 100 * 365
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_TIME = re.compile(
+    r"[1-9]\d{3}-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ",
+    re.ASCII,
+)
+_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""Days of the months; a 29 February that is none does no harm."""
 
 
 class Binding(NamedTuple):
@@ -76,7 +82,8 @@ def expiry(text: str) -> str:
     """
     if match := re.fullmatch(r"([1-9]\d{0,4})([dwy])", text, re.ASCII):
         days = int(match[1]) * {"d": 1, "w": 7, "y": 365}[match[2]]
-        return time.strftime(_FORM, time.gmtime(time.time() + days * 86400))
+        if days <= _MAX_DAYS:
+            return time.strftime(_FORM, time.gmtime(time.time() + days * 86400))
     with contextlib.suppress(ValueError):
         return time.strftime("%Y-%m-%dT23:59:59Z", time.strptime(text, "%Y-%m-%d"))
     raise UsageError("--expires is neither like 90d, 12w or 2y nor a date", "like 2027-01-31")
@@ -95,10 +102,11 @@ def _sound(binding: Binding) -> bool:
         all(isinstance(text, str) for text in texts)
         and type(binding.generation) is int
         and 1 <= binding.generation < MAX_GENERATION
-        and _TIME.fullmatch(binding.created) is not None
+        and _is_time(binding.created)
         and (binding.expires is None or _is_time(binding.expires))
     )
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, str) and _TIME.fullmatch(value) is not None
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    return match is not None and int(match["day"]) <= _LENGTHS[int(match["month"]) - 1]

@@ -88,7 +88,10 @@ def plan(vault: Vault, entries: Iterable[Entry], to: Recipients | None = None) -
     """
     tasks = []
     for entry in entries:
-        readers = to or vault.readers(entry)
+        approved = vault.readers(
+            entry
+        )  # also when *to* is given: a nearer file that was approved may be gone
+        readers = to or approved
         bound = vault.binding(entry, vault.store.read(entry.path))
         if bound is None:
             tasks.append(Task(entry, readers, "not bound to its name yet"))

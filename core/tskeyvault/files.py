@@ -108,6 +108,10 @@ def stage(
         raise _explained(error, "a temporary file") from None
     try:
         with open(file, "wb", buffering=0, closefd=True):
+            with contextlib.suppress(
+                OSError
+            ):  # which a default ACL of the directory's owner may have given it
+                os.removexattr(file, "system.posix_acl_access")
             view = memoryview(data)
             while view:
                 view = view[os.write(file, view) :]

@@ -1,16 +1,28 @@
 """What the vault asks of git: a work tree, commits of exactly the touched paths, and who changed what."""
 
+import os
 from collections.abc import Sequence
 
 from . import process
 from .errors import PluginError
 from .names import shown
+from .process import Result
+
+# A committed directory can look like a bare repository, whose configuration names programs to run.
+_GIT = ("git", "-c", "safe.bareRepository=explicit", "--literal-pathspecs")
 
 
 def work_tree(directory: str) -> str:
-    """Return the top of the work tree that *directory* lies in, or ``""``."""
-    found = process.run(["git", "rev-parse", "--show-toplevel"], directory=directory)
-    return found.output.removesuffix("\n") if found.status == 0 else ""
+    """Return the top of the work tree that *directory* lies in, or ``""``.
+
+    Raises PluginError when git does not answer that question: for the work tree of another user.
+    """
+    found = process.run([*_GIT, "rev-parse", "--show-toplevel"], directory=directory)
+    if found.status == 0:
+        return found.output.removesuffix("\n")
+    if "not a git repository" in found.errors:
+        return ""
+    raise PluginError(f"git refuses '{shown(directory)}': {_reason(found)}", "see: git status there")
 
 
 def init(directory: str) -> None:
@@ -24,37 +36,47 @@ def init(directory: str) -> None:
 def commit(directory: str, paths: Sequence[str], message: str) -> bool:
     """Commit exactly *paths*, relative to *directory*; whatever else is staged stays as it is.
 
-    Returns False when git has nothing to commit in them. Raises PluginError.
+    Returns False when some of them are there and git has nothing to commit in them. Raises PluginError.
     """
     known = _run(directory, "ls-files", "-z", "--cached", "--others", "--", *paths).split("\0")
     present = [path for path in paths if path in known]
-    if not present:
-        return False
-    _run(directory, "add", "--force", "--all", "--", *present)
-    if not _run(directory, "status", "--porcelain", "-z", "--", *present):
-        return False
+    if present:
+        _run(directory, "add", "--force", "--all", "--", *present)
+    if not present or not _run(directory, "status", "--porcelain", "-z", "--", *present):
+        return not any(os.path.lexists(os.path.join(directory, path)) for path in paths)
     _run(directory, "commit", "--quiet", "--only", "--message", message, "--", *present)
     return True
 
 
+def changes(directory: str, path: str) -> int:
+    """Return how many commits have touched *path*: 0 where git cannot say."""
+    try:
+        found = process.run([*_GIT, "rev-list", "--count", "HEAD", "--", path], directory=directory)
+    except PluginError:
+        return 0
+    return int(found.output) if found.status == 0 and found.output.strip().isdecimal() else 0
+
+
 def last_change(directory: str, path: str) -> str:
     """Return who last committed *path* and when, for people to read, or ``""`` where git cannot say."""
-    log = ["git", "--literal-pathspecs", "log", "-1", "--format=%h by %an <%ae> on %cs", "--", path]
+    log = [*_GIT, "log", "-1", "--format=%h by %an <%ae> on %cs", "--", path]
     found = process.run(log, directory=directory)
     return shown(found.output.strip()) if found.status == 0 else ""
 
 
 def is_dirty(directory: str, path: str) -> bool:
     """Tell whether *path* differs from the last commit."""
-    found = process.run(
-        ["git", "--literal-pathspecs", "status", "--porcelain", "--", path], directory=directory
-    )
+    found = process.run([*_GIT, "status", "--porcelain", "--", path], directory=directory)
     return bool(found.output.strip())
 
 
 def _run(directory: str, *arguments: str) -> str:
-    done = process.run(["git", "--literal-pathspecs", *arguments], directory=directory)
+    done = process.run([*_GIT, *arguments], directory=directory)
     if done.status != 0:
-        reason = next((line for line in done.errors.splitlines() if line.strip()), "no reason given")
-        raise PluginError(f"git {arguments[0]} failed: {shown(reason)}", f"see: git -C {directory} status")
+        hint = f"what was written stays; when git -C {shown(directory)} commit works, commit it by hand"
+        raise PluginError(f"git {arguments[0]} failed: {_reason(done)}", hint)
     return done.output
+
+
+def _reason(done: Result) -> str:
+    return shown(next((line for line in done.errors.splitlines() if line.strip()), "it gave no reason"))

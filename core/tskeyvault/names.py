@@ -11,6 +11,7 @@ MAX_NAME = 1000
 """Bytes (UTF-8) in a whole name."""
 
 _SHOWN = 80
+_MASKED = 10_000
 _BLANK = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
 _FORBIDDEN = {
     "Cc": "a control character",
@@ -19,7 +20,17 @@ _FORBIDDEN = {
     "Zl": "a line separator",
     "Zp": "a line separator",
 }
-_KEY = re.compile(r"[th]skey-[a-z]+-.*(CNTRL-|[0-9A-Za-z_-]{40})|AGE-(SECRET-KEY|PLUGIN)-", re.ASCII)
+_KEY = re.compile(
+    r"(tskey-[a-z]+-[0-9A-Za-z_-]*CNTRL-|hskey-[a-z]+-[0-9A-Za-z_-]{40}|AGE-(SECRET-KEY|PLUGIN)-)\S*",
+    re.ASCII,
+)
+_LOADER = re.compile(
+    r"(LD|DYLD|GLIBC|BASH|PYTHON|PERL|RUBY|NODE|JAVA|JDK|_JAVA|GIT|LUA|PHP|GCONV|MALLOC|GUILE|TCL)(_.*|[A-Z0-9]*)"
+    r"|ENV|PATH|IFS|PS4|SHELLOPTS|PROMPT_COMMAND|SHELL|HOME|EDITOR|VISUAL|PAGER|BROWSER|CLASSPATH|OPENSSL_CONF"
+    r"|OPENSSL_MODULES|OPENSSL_ENGINES|LOCPATH|NLSPATH|TMPDIR|TERMINFO|HOSTALIASES|RESOLV_HOST_CONF|XDG_.*",
+    re.ASCII,
+)
+"""Variables by which a loader or an interpreter finds code; the list cannot be complete."""
 _PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
 
@@ -37,8 +48,14 @@ class Reference(NamedTuple):
 
 def shown(text: str) -> str:
     """Return *text* short and safe to print: control and invisible characters escaped, 80 characters at most."""
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: _SHOWN + 1])
+    masked = _KEY.sub("[a key]", text[:_MASKED])
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in masked[: _SHOWN + 1])
     return safe if len(safe) <= _SHOWN else f"{safe[: _SHOWN - 1]}…"
+
+
+def holds_key(text: str) -> bool:
+    """Tell whether *text* holds what looks like a key: people paste them into the wrong place."""
+    return _KEY.search(text) is not None
 
 
 def component(text: str, what: str) -> str:
@@ -46,6 +63,10 @@ def component(text: str, what: str) -> str:
 
     Raises NameInvalidError.
     """
+    if holds_key(text):
+        raise NameInvalidError(
+            f"the {what.split(maxsplit=1)[0]} looks like a key itself", "a name comes here, no key"
+        )
     if reason := _objection(text):
         raise NameInvalidError(f"{what} '{shown(text)}': {reason}")
     return text
@@ -56,7 +77,7 @@ def secret(text: str) -> str:
 
     Raises NameInvalidError.
     """
-    if any(map(_KEY.match, text.split("/"))):
+    if holds_key(text):
         raise NameInvalidError(
             "the name looks like a key itself", "a name comes here, the key on standard input"
         )
@@ -100,6 +121,8 @@ def variable(text: str) -> str:
     """
     if not _VARIABLE.fullmatch(text):
         raise NameInvalidError(f"variable '{shown(text)}': letters, digits and underscores only")
+    if _LOADER.fullmatch(text):
+        raise NameInvalidError(f"variable '{text}' can make a program load code, and so is not for secrets")
     return text
 
 

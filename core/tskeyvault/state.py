@@ -29,11 +29,16 @@ class State:
     every recipients file has to be approved again.
     """
 
-    def __init__(self, directory: str, vault: str):
+    def __init__(self, directory: str, vault: str, clone: str = ""):
+        """Take the directory of the state, the vault's id, and the directory of this clone of it.
+
+        Approvals hold for one clone: a commit can change the id to that of another vault.
+        """
         self._directory = directory
+        self._clone = os.path.realpath(clone) if clone else ""
         self._file = f"{vault}.json"
         self._seen: dict[str, Seen] = {}
-        self._approved: dict[str, tuple[str, ...]] = {}
+        self._approvals: dict[str, dict[str, tuple[str, ...]]] = {}
         if os.path.isdir(directory):
             with files.directory(directory) as fd:
                 self._load(fd)
@@ -45,6 +50,10 @@ class State:
     def approved(self, path: str) -> tuple[str, ...] | None:
         """Return the recipients, sorted, that were approved of the recipients file *path*."""
         return self._approved.get(path)
+
+    @property
+    def _approved(self) -> dict[str, tuple[str, ...]]:
+        return self._approvals.setdefault(self._clone, {})
 
     @property
     def approved_paths(self) -> tuple[str, ...]:
@@ -82,7 +91,7 @@ class State:
         with files.directory(self._directory) as fd, limits.locked(fd, "the state of this host"):
             self._load(fd)
             yield
-            data = {"seen": self._seen, "approved": self._approved}
+            data = {"seen": self._seen, "approved": self._approvals}
             try:
                 files.write(fd, self._file, json.dumps(data, sort_keys=True, indent=0).encode(), mode=0o600)
             except DeliveryError:
@@ -98,7 +107,10 @@ class State:
             self._seen = {
                 path: Seen(int(number), str(digest)) for path, (number, digest) in data["seen"].items()
             }
-            self._approved = {path: tuple(map(str, lines)) for path, lines in data["approved"].items()}
+            self._approvals = {
+                clone: {path: tuple(map(str, lines)) for path, lines in files_.items()}
+                for clone, files_ in data["approved"].items()
+            }
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             where = os.path.join(self._directory, self._file)
             raise IntegrityError(

@@ -241,7 +241,10 @@ class Store:
                         (name, os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
                         for name in os.listdir(fd)
                     ]
-            except (NotFoundError, FileNotFoundError):
+            except NotFoundError:
+                continue
+            except OSError:
+                passed_over("/".join(parts))
                 continue
             for name, mode in found:
                 path = "/".join([*parts, name])

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import binding, config, files, local, names
@@ -49,7 +49,7 @@ class Vault:
         self.settings: Settings = config.parse(files.read(root, config.FILE, config.MAX_SIZE))
         memory = local.state_directory(environ)
         self.store = Store(root, Journal(memory, self.settings.id, directory))
-        self.state = State(memory, self.settings.id)
+        self.state = State(memory, self.settings.id, directory)
         self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ), ui)
         self._ui = ui
 
@@ -116,6 +116,8 @@ class Vault:
         if found.name != entry.name:
             other = names.shown(found.name)
             raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it")
+        if found.generation > before.generation + _PLAUSIBLE:
+            raise IntegrityError(f"{what}: generation {found.generation} is not plausible", _REWRITE)
         if found.generation < before.generation:
             rolled = f"rolled back to generation {found.generation}; this host has seen {before.generation}"
             raise IntegrityError(f"{what}: {rolled}", _REWRITE)
@@ -164,23 +166,37 @@ class Vault:
         if not (wanted and self.local.commit):
             return
         if git.work_tree(self.directory):
-            git.commit(self.directory, list(paths), message)
+            if not git.commit(self.directory, list(paths), message):
+                self._ui.message("warning: git has nothing to commit of what was written: see git status")
         else:
             self._ui.message(f"warning: '{self.directory}' is not in a git work tree: nothing was committed")
 
     def _generation(self, entry: Entry) -> int:
-        """Return the highest generation of *entry* that this host has seen or that lies there."""
+        """Return the highest generation of *entry* that this host has seen or that lies there.
+
+        Where nothing lies, the commits that touched it count: somebody may have removed a newer one.
+        """
+        from . import git
+
         before = self.state.seen(entry.path)
-        there = None
-        with suppress(NotFoundError, IntegrityError):
-            there = self.binding(entry, self.store.read(entry.path))
-        return max(there.generation if there else 0, before.generation if before else 0)
+        seen = before.generation if before else 0
+        there = 0
+        try:
+            bound = self.binding(entry, self.store.read(entry.path))
+            there = bound.generation if bound else 0
+        except NotFoundError:
+            there = git.changes(self.directory, entry.path)
+        except IntegrityError:
+            there = 0
+        return max(seen, there if there <= seen + _PLAUSIBLE else 0)
 
 
 def _seen(bound: Binding | None, ciphertext: bytes) -> Seen:
     return Seen(bound.generation if bound else 0, hashlib.sha256(ciphertext).hexdigest())
 
 
+_PLAUSIBLE = 1_000_000
+"""So many generations at most come unseen; more would be somebody's attempt to use up all numbers."""
 _REWRITE = "when this is intended, decrypt the file by hand and write the value with vault insert --force"
 
 

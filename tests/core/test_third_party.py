@@ -1,7 +1,6 @@
 """Plugins of others, really installed and run by the real commands: one that is honest, and those that are not."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from subprocess import run
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support.vaults import SOURCES, Result, made_key, run_python, run_vault, services
+from support.vaults import SOURCES, Result, copy_world, made_key, run_python, run_vault, services
 
 PACKAGES = SOURCES / "tests/third_party"
 
@@ -110,7 +109,7 @@ class Bench(NamedTuple):
 
     def copy(self, root: Path, packages: Path | None = None) -> "Bench":
         """Return the same, all below the new directory *root*, where the spy has seen nothing yet."""
-        shutil.copytree(self.root, root, ignore=shutil.ignore_patterns("seen"))
+        copy_world(self.root, root, "seen")
         copied = Bench(root, packages or self.packages)
         copied.configure()
         return copied

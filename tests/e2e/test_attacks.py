@@ -15,7 +15,7 @@ import pytest
 
 from support import needs
 from support.terminal import VAULT
-from support.vaults import Made, Result, made_key, make_vault, run_python, run_vault, services
+from support.vaults import Made, Result, copy_world, made_key, make_vault, run_python, run_vault, services
 
 VALUE = made_key()
 SECRET = Path("secrets/t/key.age")
@@ -38,7 +38,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def vault(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Give a vault, in which the test stands, with the secret ``t/key``."""
-    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    copy_world(original, tmp_path)
     monkeypatch.chdir(tmp_path / "vault")
     return Made(tmp_path / "vault", RECIPIENTS.read_text().splitlines()[-1])
 

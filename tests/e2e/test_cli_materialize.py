@@ -16,7 +16,7 @@ import pytest
 
 from support import needs
 from support.terminal import VAULT
-from support.vaults import Made, Result, made_key, run_python, run_vault, services
+from support.vaults import Made, Result, copy_world, made_key, run_python, run_vault, services
 
 VALUE = made_key()
 OTHER = made_key()
@@ -47,7 +47,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def vault(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Give a vault, in which the test stands, with the secrets ``t/one`` and ``t/two``."""
-    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    copy_world(original, tmp_path)
     monkeypatch.chdir(tmp_path / "vault")
     recipients = (tmp_path / "vault/secrets/.age-recipients").read_text().splitlines()
     return Made(tmp_path / "vault", recipients[-1])

@@ -105,6 +105,10 @@ def place(options: Namespace) -> "Place":
 
 
 def _run(argv: list[str]) -> int:
+    try:
+        os.getcwd()
+    except OSError:
+        raise UsageError("the current directory is gone", "go to one that is there") from None
     before, name, after = split(argv)
     if not name:
         return _without_command(before)

@@ -169,4 +169,6 @@ def _refuse_unusable(vault: Vault, plugin: str, text: str) -> None:
 def _label(text: str) -> str:
     if any(not character.isprintable() for character in text):
         raise UsageError("the name is not one line of text")
+    if names.holds_key(text):
+        raise UsageError("the name looks like a key")
     return text.strip().lstrip("# ")

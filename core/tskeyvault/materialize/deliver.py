@@ -104,9 +104,18 @@ def _verify(target: Target, temporary: str) -> None:
         info = os.stat(temporary, dir_fd=target.directory, follow_symlinks=False)
     except OSError:
         raise PluginError("a plugin staged a file that is not there") from None
+    if "system.posix_acl_access" in _attributes(target.directory, temporary):
+        raise PluginError("a plugin staged a file with an access control list")
     wanted = (stat.S_IFREG | target.mode, target.uid, target.gid, 1)
     if (info.st_mode, info.st_uid, info.st_gid, info.st_nlink) != wanted:
         raise PluginError("a plugin staged a file with another mode or owner")
+
+
+def _attributes(directory: int, name: str) -> list[str]:
+    try:
+        return os.listxattr(f"/proc/self/fd/{directory}/{name}", follow_symlinks=False)
+    except OSError:
+        return []  # no such thing here
 
 
 def _same(directory: int, item: _Staged) -> bool:
@@ -137,6 +146,8 @@ def _identity(directory: int, name: str) -> _Identity | None:
         info = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DeliveryError(f"'{name}': {os.strerror(error.errno or 0).lower()}") from None
     return info.st_ino, info.st_mtime_ns
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 
@@ -70,12 +71,15 @@ def materialize(vault: Vault, order: Order, *, allow_disk: bool) -> tuple[list[s
     Raises whatever prevents it; see :func:`tskeyvault.materialize.deliver.deliver`.
     """
     contents = _contents(vault, order)
-    try:
-        with place.opened(order.directory, allow_disk=allow_disk) as directory:
-            written = deliver.deliver(directory, order.service, _parcels(vault, order, contents, directory))
-    except NotFoundError as error:
-        hint = f"RuntimeDirectory={order.service} in the unit makes it" if order.service else "make it first"
-        raise DeliveryError(f"directory {names.shown(order.directory)}: {error.message}", hint) from None
+    with ExitStack() as opened:
+        try:
+            directory = opened.enter_context(place.opened(order.directory, allow_disk=allow_disk))
+        except NotFoundError as error:
+            hint = (
+                f"RuntimeDirectory={order.service} in the unit makes it" if order.service else "make it first"
+            )
+            raise DeliveryError(f"directory {names.shown(order.directory)}: {error.message}", hint) from None
+        written = deliver.deliver(directory, order.service, _parcels(vault, order, contents, directory))
     return written, [name for name in contents if name not in written]
 
 
