@@ -1,7 +1,7 @@
 """The age plugin: secrets as age v1 files, readable by every age program."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, UsageError
@@ -21,13 +21,14 @@ _SHOWN = 20
 class Plugin:
     """The hooks for age. Identities are read at the first need and kept until :meth:`close`.
 
-    ``options["key_plugins"]`` is a :class:`tskeyvault_age.keyplugins.KeyPlugins`, or missing.
+    ``options["key_plugin"]`` is how the core finds plugins that bring kinds of keys; instead,
+    ``options["key_plugins"]`` can be a whole :class:`tskeyvault_age.keyplugins.KeyPlugins`.
     """
 
     def __init__(self, options: Options):
         self._paths = cast("tuple[str, ...]", options.get("identities", ()))
         self._ui = cast("UI | None", options.get("ui"))
-        self._key_plugins = cast("KeyPlugins | None", options.get("key_plugins"))
+        self._key_plugins = cast("KeyPlugins | None", options.get("key_plugins")) or _kinds(options)
         self._identities: Identities | None = None
         self._opener: Opener | None = None
         self._recipients: dict[str, file.Recipient] = {}  # parsing takes longer than encrypting to them
@@ -121,6 +122,16 @@ class Plugin:
             raise UsageError(f"recipient {position}{_excerpt(text)}: {error.message}") from None
         self._recipients[text] = recipient
         return recipient
+
+
+def _kinds(options: Options) -> "KeyPlugins | None":
+    """Return what brings kinds of keys: the plugins that the core finds, and programs."""
+    find, ui = options.get("key_plugin"), options.get("ui")
+    if find is None or ui is None:
+        return None
+    from tskeyvault_age.kinds import Bringer, Kinds
+
+    return Kinds(cast("Callable[[str, str], Bringer | None]", find), cast("UI", ui))
 
 
 def _new_identity(*, post_quantum: bool) -> "HybridIdentity | X25519Identity":

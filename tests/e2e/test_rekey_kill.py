@@ -72,6 +72,9 @@ class Scene:
         """Make a copy of everything."""
         home = self.work / f"attempt{next(self._numbers)}"
         shutil.copytree(self.home, home, symlinks=True)
+        for state in (home / "state").rglob("*.json"):
+            # Approvals are of one clone, which this one now is.
+            state.write_text(state.read_text().replace(str(self.home.resolve()), str(home.resolve())))
         return self._attempt(home)
 
     def traced(self, attempt: Attempt, *inject: str) -> Run:

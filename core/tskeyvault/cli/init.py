@@ -3,7 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 
-from tskeyvault import config, files, git, local, recipients
+from tskeyvault import config, files, git, local, names, recipients
 from tskeyvault.errors import DeliveryError, UsageError
 from tskeyvault.plugins import Plugins, recipients_file
 from tskeyvault.recipients import Recipient, Recipients
@@ -57,7 +57,7 @@ def run(options: Namespace) -> int:
     with opened(place(options)._replace(vault=directory), os.environ, terminal.USER) as vault:
         if _RECIPIENTS in written:
             vault.state.approve({_RECIPIENTS: tuple(own)})
-            terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(own)}")
+            terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(map(names.shown, own))}")
         else:
             terminal.say(f"made a vault in '{directory}'; its recipients were there: vault recipients ack")
         vault.commit(written, "Make a vault", wanted=not options.no_commit)
