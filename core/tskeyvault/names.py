@@ -64,7 +64,9 @@ def component(text: str, what: str) -> str:
     Raises NameInvalidError.
     """
     if holds_key(text):
-        raise NameInvalidError(f"the {what.split(maxsplit=1)[0]} looks like a key itself", "a name comes here, no key")
+        raise NameInvalidError(
+            f"the {what.split(maxsplit=1)[0]} looks like a key itself", "a name comes here, no key"
+        )
     if reason := _objection(text):
         raise NameInvalidError(f"{what} '{shown(text)}': {reason}")
     return text
