@@ -321,7 +321,7 @@ def test_without_a_git_identity_the_secret_is_kept_and_the_reason_is_told(
     done = run_vault("insert", "a", input=b"1")
     assert done.code == 6
     assert done.err.startswith("vault: git commit failed: ")
-    assert f"git -C {vault.directory} status" in done.err
+    assert f"git -C {vault.directory} commit" in done.err
     assert run_vault("show", "a") == Result(0, b"1", "")
     assert git("rev-list", "--count", "HEAD") == "1\n"
 
