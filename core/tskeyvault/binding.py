@@ -15,8 +15,7 @@ MAX_ENCODED = 4096
 MAX_GENERATION = 2**53
 """Above what JSON numbers hold exactly, nothing is a generation."""
 
-_LATEST = 253_402_128_000
-"""The end of the year 9999, nearly: later ones have five digits."""
+_MAX_DAYS = 100 * 365
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
 _TIME = re.compile(
     r"(?!0000)\d{4}-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ",
@@ -82,9 +81,9 @@ def expiry(text: str) -> str:
     Raises UsageError.
     """
     if match := re.fullmatch(r"([1-9]\d{0,4})([dwy])", text, re.ASCII):
-        moment = time.time() + int(match[1]) * {"d": 1, "w": 7, "y": 365}[match[2]] * 86400
-        if moment <= _LATEST:
-            return time.strftime(_FORM, time.gmtime(moment))
+        days = int(match[1]) * {"d": 1, "w": 7, "y": 365}[match[2]]
+        if days <= _MAX_DAYS:
+            return time.strftime(_FORM, time.gmtime(time.time() + days * 86400))
     elif _is_time(end := f"{text}T23:59:59Z"):
         with contextlib.suppress(ValueError):  # for a 29 February that is none
             time.strptime(end, _FORM)

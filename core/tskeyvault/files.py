@@ -82,6 +82,13 @@ def read_all(fd: int, limit: int, what: str) -> bytes:
     return b"".join(pieces)
 
 
+def refuse_directory(fd: int, name: str) -> None:
+    """Raise DeliveryError when *name* in the directory *fd* is a directory, over which no file can be put."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            raise DeliveryError(f"'{shown(name)}' is a directory")
+
+
 def exists(fd: int, name: str) -> bool:
     """Tell whether anything at all is called *name* in the directory *fd*."""
     try:

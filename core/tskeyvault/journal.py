@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from . import files
-from .errors import DeliveryError, IntegrityError, NotFoundError
+from . import files, limits
+from .errors import DeliveryError, IntegrityError, NotFoundError, VaultError
 
 MAX_SIZE = 64 << 20
 """Bytes of a journal."""
@@ -21,6 +22,14 @@ class Step(NamedTuple):
     temporary: str
     """The staged file, complete and synced, or ``""`` to remove *name*."""
     name: str
+    digest: str
+    """SHA-256 (hex) of what the staged file holds."""
+
+
+def _digest(text: str) -> str:
+    if text and len(bytes.fromhex(text)) != hashlib.sha256().digest_size:
+        raise ValueError
+    return text
 
 
 class Journal:
@@ -44,7 +53,8 @@ class Journal:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
         except OSError:
             raise DeliveryError(f"'{self._directory}' cannot be made") from None
-        with files.directory(self._directory) as fd:
+        with files.directory(self._directory) as fd, limits.locked(fd, "the state of this host"):
+            files.sweep(fd)
             files.write(fd, self._file, json.dumps(steps).encode(), mode=0o600)
 
     def pending(self) -> list[Step]:
@@ -56,7 +66,11 @@ class Journal:
             return []
         with files.directory(self._directory) as fd:
             try:
-                return [Step(*map(str, step)) for step in json.loads(files.read(fd, self._file, MAX_SIZE))]
+                found = json.loads(files.read(fd, self._file, MAX_SIZE))
+                return [
+                    Step(str(folder), str(staged), str(name), _digest(sha))
+                    for folder, staged, name, sha in found
+                ]
             except NotFoundError:
                 return []
             except (ValueError, TypeError, RecursionError):
@@ -66,7 +80,7 @@ class Journal:
                 ) from None
 
     def end(self) -> None:
-        """Forget the steps: all are done."""
-        with files.directory(self._directory) as fd:
+        """Forget the steps: all are done, or none is."""
+        with suppress(VaultError), files.directory(self._directory) as fd:
             files.discard(fd, self._file)
-            os.fsync(fd)
+            files.sync(fd)

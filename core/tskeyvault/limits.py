@@ -14,7 +14,7 @@ LOCK_SECONDS = 30.0
 """How long a lock is waited for, where the caller sets no shorter limit."""
 
 _ASK_AGAIN = 0.02
-_INTERRUPTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+_INTERRUPTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGQUIT)
 _PR_SET_DUMPABLE = 4
 
 

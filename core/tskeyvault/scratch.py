@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 
+from . import limits
 from .errors import DeliveryError
 from .materialize import place
 
@@ -36,10 +37,11 @@ def opened(environ: Mapping[str, str]) -> Iterator[Scratch]:
     """
     path = _make(environ)
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(writer)
-        _guard(reader, path)
+    with limits.uninterrupted():  # the child keeps these signals blocked: they are not for it
+        child = os.fork()
+        if child == 0:
+            os.close(writer)
+            _guard(reader, path)
     os.close(reader)
     try:
         yield Scratch(path, writer)

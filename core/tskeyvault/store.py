@@ -3,10 +3,11 @@
 It comes from git and is treated as hostile: no link in it is followed, whatever it leads to.
 """
 
+import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from . import files, limits, names, plugins
@@ -54,7 +55,7 @@ class Store:
         """
         with self._folder([], create=True) as fd, limits.locked(fd, "the vault"):
             if pending := self._journal.pending():
-                self._finish(pending)
+                self._resume(pending)
             yield
 
     def find(self, reference: Reference) -> Entry | None:
@@ -132,52 +133,78 @@ class Store:
         Nothing is renamed before everything is on the disk. A change of several files that is
         killed while it renames is finished by the next one to take the lock, which the caller holds.
         """
-        with ExitStack() as opened:
-            paths = [*contents, *removed]
-            folders = {
-                path.rpartition("/")[0]: opened.enter_context(
-                    self._folder(path.split("/")[1:-1], create=True)
-                )
-                for path in paths
-            }
-            for fd in folders.values():
+        paths = [*contents, *removed]
+        for folder in {path.rpartition("/")[0] for path in paths}:
+            with self._folder(folder.split("/")[1:], create=True) as fd:
                 files.sweep(fd)
-            steps: list[Step] = []
-            try:
-                for path in paths:
-                    folder, _, name = path.rpartition("/")
-                    staged = ""
-                    if path in contents:
-                        staged = files.stage(folders[folder], contents[path], synced=len(paths) == 1)
-                    steps.append(Step(folder, staged, name))
-                if len(steps) > 1:
-                    files.sync_all(self._root)
-                    self._journal.begin(steps)
-            except BaseException:
-                for step in steps:
-                    files.discard(folders[step.folder], step.temporary)
-                raise
-        self._finish(steps)
-
-    def _finish(self, steps: list[Step]) -> None:
-        """Do *steps*, some of which may be done already."""
-        folders = sorted({step.folder for step in steps})
-        with limits.uninterrupted(), ExitStack() as opened:
-            fds = {
-                path: opened.enter_context(self._folder(path.split("/")[1:], create=True)) for path in folders
-            }
-            for step in steps:
-                if not step.temporary:
-                    with suppress(NotFoundError):
-                        files.remove(fds[step.folder], step.name)
-                elif files.exists(fds[step.folder], step.temporary):
-                    files.replace(fds[step.folder], step.temporary, step.name)
-            for fd in fds.values():
-                files.sync(fd)
+        steps: list[Step] = []
+        try:
+            for path in paths:
+                step = self._stage(path, contents.get(path), synced=len(paths) == 1)
+                steps.append(step)
+            if len(steps) > 1:
+                files.sync_all(self._root)
+                self._journal.begin(steps)
+            done = self._finish(steps[:1])
+        except BaseException:
+            self._undo(steps)
+            raise
+        if done:
+            self._finish(steps)
         if len(steps) > 1:
             self._journal.end()
-        for folder in reversed(folders):
-            self._prune(folder.split("/")[1:])
+
+    def _stage(self, path: str, content: bytes | None, *, synced: bool) -> Step:
+        folder, _, name = path.rpartition("/")
+        with self._folder(folder.split("/")[1:]) as fd:
+            files.refuse_directory(fd, name)
+            if content is None:
+                return Step(folder, "", name, "")
+            return Step(
+                folder, files.stage(fd, content, synced=synced), name, hashlib.sha256(content).hexdigest()
+            )
+
+    def _finish(self, steps: Sequence[Step]) -> bool:
+        """Do *steps*, some of which may be done already; return True."""
+        with limits.uninterrupted():
+            for step in steps:
+                with self._folder(step.folder.split("/")[1:], create=True) as fd:
+                    if not step.temporary:
+                        with suppress(NotFoundError):
+                            files.remove(fd, step.name)
+                    elif files.exists(fd, step.temporary):
+                        files.replace(fd, step.temporary, step.name)
+            for folder in dict.fromkeys(step.folder for step in steps):
+                with self._folder(folder.split("/")[1:]) as fd:
+                    files.sync(fd)
+                self._prune(folder.split("/")[1:])
+        return True
+
+    def _undo(self, steps: Sequence[Step]) -> None:
+        """Forget *steps*, of which none was done."""
+        with limits.uninterrupted():
+            self._journal.end()
+            for step in steps:
+                with suppress(VaultError), self._folder(step.folder.split("/")[1:]) as fd:
+                    files.discard(fd, step.temporary)
+                self._prune(step.folder.split("/")[1:])
+
+    def _resume(self, steps: Sequence[Step]) -> None:
+        """Finish a change that was cut off, unless this is another tree in the place of that one."""
+        if all(self._is_ours(step) for step in steps):
+            self._finish(steps)
+        self._journal.end()
+
+    def _is_ours(self, step: Step) -> bool:
+        """Tell whether *step* can be done, or is done: its staged file lies there, or what it held."""
+        if not step.temporary:
+            return True
+        try:
+            with self._folder(step.folder.split("/")[1:]) as fd:
+                name = step.temporary if files.exists(fd, step.temporary) else step.name
+                return hashlib.sha256(files.read(fd, name, MAX_CIPHERTEXT)).hexdigest() == step.digest
+        except NotFoundError:
+            return False
 
     def _prune(self, parts: list[str]) -> None:
         """Remove the folder *parts* and those above it, as far as they are empty."""

@@ -14,7 +14,7 @@ from tskeyvault import binding
 from tskeyvault.binding import Binding
 from tskeyvault.errors import IntegrityError, UsageError
 
-TIMES = st.datetimes().map(lambda time: f"{time:%Y-%m-%dT%H:%M:%SZ}".rjust(20, "0"))
+TIMES = st.datetimes(dt.datetime(1000, 1, 1)).map("{:%Y-%m-%dT%H:%M:%SZ}".format)  # noqa: DTZ001 - all of it is UTC
 TEXTS = st.text(max_size=60)
 BINDINGS = st.builds(
     Binding,

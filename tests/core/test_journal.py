@@ -18,9 +18,9 @@ from tskeyvault.store import Store
 
 VAULT = "0" * 32
 STEPS = [
-    Step("secrets", ".vault-0123456789abcdef", "a.age"),
-    Step("secrets/b", ".vault-fedcba9876543210", "é.age"),
-    Step("secrets/b/c", "", "d.age"),
+    Step("secrets", ".vault-0123456789abcdef", "a.age", "0" * 64),
+    Step("secrets/b", ".vault-fedcba9876543210", "é.age", "f" * 64),
+    Step("secrets/b/c", "", "d.age", ""),
 ]
 
 
@@ -270,7 +270,7 @@ def test_no_link_is_followed_when_it_is_finished(directory: Path, clone: Path, t
     (clone / "secrets/b").rmdir()
     (clone / "secrets/b").symlink_to(outside)
     journal(directory, clone).begin(
-        [Step("secrets/b", "", "c.age"), Step("secrets/b", ".vault-0123456789abcdef", "x.age")]
+        [Step("secrets/b", "", "c.age", ""), Step("secrets/b", ".vault-0123456789abcdef", "x.age", "0" * 64)]
     )
     with opened(directory, clone) as store, pytest.raises(IntegrityError), store.lock():
         pytest.fail("it was locked")
@@ -293,7 +293,7 @@ def test_it_holds_names_and_no_contents(
         change(store)
     monkeypatch.undo()
     steps = json.loads(the_file(directory).read_bytes())
-    assert [(folder, name) for folder, _, name in steps] == [
+    assert [(folder, name) for folder, _, name, _ in steps] == [
         ("secrets", "a.age"),
         ("secrets/b", "c.age"),
         ("secrets/new", "e.age"),

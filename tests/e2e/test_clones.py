@@ -113,7 +113,7 @@ class User:
             elif hint.startswith("when this is intended, decrypt the file by hand"):
                 (name,) = re.findall(r"secret '([^']*)'", done.err)
                 self.rewrite(name)
-            elif hint.startswith("see: git -C") and self.merging:
+            elif hint.startswith("what was written stays; when git -C") and self.merging:
                 self.git("add", "--all")
                 self.git("commit", "--quiet", "--no-edit")
                 return done
@@ -461,7 +461,7 @@ def test_a_value_is_written_in_the_middle_of_a_merge(team: Team) -> None:
     assert [user.do("show", name).out for user in (ann, ben)] == [value, value]
 
 
-def test_who_writes_a_name_again_that_the_other_has_seen_later(team: Team) -> None:
+def test_a_name_that_is_written_again_does_not_look_rolled_back_to_the_other(team: Team) -> None:
     # Ben never read the second value, so his host knows nothing of its generation.
     ann, ben = team.ann, team.ben
     ben.do("recipients", "ack", "--yes")
@@ -475,9 +475,7 @@ def test_who_writes_a_name_again_that_the_other_has_seen_later(team: Team) -> No
     ben.do("insert", name, data=value)
     ben.push()
     assert ann.pull() == []
-    refused = ann.run("show", name)
-    assert (refused.code, "rolled back" in refused.err) == (5, True), refused.err
-    assert ann.do("show", name).out == value
-    ann.push()
-    assert ben.pull() == []
-    assert ben.do("show", name).out == value
+    # The commits that touched the name count too, or Ann's host would take the new value for an old one.
+    for user in (ann, ben):
+        shown = user.run("show", name)
+        assert (shown.code, shown.out) == (0, value), shown.err

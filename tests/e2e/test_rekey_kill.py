@@ -102,9 +102,8 @@ class Scene:
         """Assert that the vault can be used for reading as it is."""
         listed = attempt.run("ls")
         assert (listed.code, listed.out.decode().split()) == (0, sorted(NAMES)), listed.err
-        for name in (NAMES[0], NAMES[-1]):
-            shown = attempt.run("show", name)
-            assert (shown.code, shown.out) == (0, self.values[name]), shown.err
+        shown = attempt.run("show", NAMES[-1])
+        assert (shown.code, shown.out) == (0, self.values[NAMES[-1]]), shown.err
 
     def finish(self, attempt: Attempt) -> None:
         """Do again what was cut off, as each message says, and assert that all is as it was meant."""
@@ -129,7 +128,6 @@ class Scene:
         assert attempt.leftovers() == []
         status = attempt.run("status")
         assert status.code == 0, status.out
-        self.works(attempt)
 
     def untouched(self, attempt: Attempt) -> None:
         """Assert that nothing at all has changed."""
@@ -196,6 +194,12 @@ def everywhere(places: list[tuple[int, Call]], attempt: Callable[[int, Call], No
 def plain(text: str) -> str:
     """Return a call without what the name of a journal has of the place of its clone."""
     return re.sub(r"-[0-9a-f#]+\.journal", "-*.journal", text)
+
+
+def some(places: list[tuple[int, Call]]) -> list[tuple[int, Call]]:
+    """Return *places* with only some of those that differ in nothing but the secret."""
+    alike = [it for it in places if it[1].name == "write" or it[1].text.endswith('"#.age")')]
+    return [it for it in places if it not in alike or it in alike[:3] + alike[-3:] or it in alike[::6]]
 
 
 def changing(scene: Scene, *, before: int = 10**6) -> list[tuple[int, Call]]:
@@ -287,12 +291,11 @@ def test_a_stop_is_obeyed_before_the_first_is_renamed_or_after_the_last(
             assert readers == {True}
         scene.finish(ours)
 
-    places = changing(scene, before=scene.before('.json")'))
-    everywhere([it for it in places if it[1].name not in {"write", "renameat"} or it[0] % 4 == 0], attempt)
+    everywhere(some(changing(scene, before=scene.before('.json")'))), attempt)
 
 
 def test_a_full_disk_leaves_the_old_state_whole(scene: Scene) -> None:
-    begun, last = scene.before('.age-recipients")'), len(scene.plan)
+    begun = scene.before('.age-recipients")')
     written = scene.before('.journal")') + 2  # renamed, and its directory synced
     told = next(place for place, call in enumerate(scene.plan) if call.name == "write")
 
@@ -319,4 +322,4 @@ def test_a_full_disk_leaves_the_old_state_whole(scene: Scene) -> None:
             scene.works(ours)
             scene.finish(ours)
 
-    everywhere(changing(scene, before=last), attempt)
+    everywhere(some(changing(scene)), attempt)
