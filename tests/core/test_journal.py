@@ -84,7 +84,20 @@ def test_each_clone_of_a_vault_has_its_own_by_whatever_path(directory: Path, clo
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"x", b"{}", b"1", b"null", b"[1]", b'[["a"]]', b'[["a", "b", "c", "d"]]', b"[" * 100_000, b"\xff"],
+    [
+        b"",
+        b"x",
+        b"{}",
+        b"1",
+        b"null",
+        b"[1]",
+        b'[["a"]]',
+        b'[["a", "b", "c", "d"]]',
+        b'[["a", "b", "c", "ab"]]',
+        b'[["a", "b", "c", "", "e"]]',
+        b"[" * 100_000,
+        b"\xff",
+    ],
 )
 def test_a_damaged_journal_is_told_and_kept(directory: Path, clone: Path, data: bytes) -> None:
     ours = journal(directory, clone)
