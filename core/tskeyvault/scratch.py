@@ -35,9 +35,9 @@ def opened(environ: Mapping[str, str]) -> Iterator[Scratch]:
 
     Raises DeliveryError when there is no tmpfs that we can write.
     """
-    path = _make(environ)
-    reader, writer = os.pipe()
-    with limits.uninterrupted():  # the child keeps these signals blocked: they are not for it
+    with limits.uninterrupted():  # or nobody would remove it; and the child keeps these signals blocked
+        path = _make(environ)
+        reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(writer)

@@ -148,8 +148,9 @@ class Scene:
             "PATH": os.environ["PATH"],
             "HOME": str(home),
             "PYTHONPATH": os.pathsep.join(str(SOURCES / part) for part in ("core", "plugins")),
-            # Otherwise the first run makes other system calls than those after it.
+            # Otherwise each run makes other system calls, or the same in another order.
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
             "XDG_CONFIG_HOME": str(home / "config"),
             "XDG_STATE_HOME": str(home / "state"),
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -230,7 +231,7 @@ def test_the_plan_is_the_one_that_was_meant(scene: Scene) -> None:
     )
     assert together < journal < readers < done < last
     assert {call.name for call in scene.plan[:together]} == {"flock", "write", "mkdirat", "fchmod"}
-    assert {call.name for call in scene.plan[readers:done]} == {"renameat", "fsync"}
+    assert {call.name for call in scene.plan[readers:done]} <= {"renameat", "fsync", "mkdirat", "unlinkat"}
 
 
 def test_after_a_kill_anywhere_each_secret_is_read_and_the_next_change_finishes(scene: Scene) -> None:
@@ -296,7 +297,6 @@ def test_a_stop_is_obeyed_before_the_first_is_renamed_or_after_the_last(
 
 def test_a_full_disk_leaves_the_old_state_whole(scene: Scene) -> None:
     begun = scene.before('.age-recipients")')
-    written = scene.before('.journal")') + 2  # renamed, and its directory synced
     told = next(place for place, call in enumerate(scene.plan) if call.name == "write")
 
     def attempt(place: int, call: Call) -> None:
@@ -311,12 +311,11 @@ def test_a_full_disk_leaves_the_old_state_whole(scene: Scene) -> None:
             reason = "cannot be synced" if call.name == "syncfs" else os.strerror(errno.ENOSPC).lower()
             assert (failed.code, reason in failed.err) == (7, True), failed.err
             scene.untouched(ours)
-            if place < written:
-                assert ours.leftovers() == []
-            else:
-                scene.finish(ours)  # the journal is there: the next change is to do it
+            assert ours.leftovers() == []
         else:
-            harmless = call.name in {"unlinkat", "mkdir"} or scene.plan[place - 1].name == "unlinkat"
+            harmless = (
+                call.name in {"unlinkat", "mkdir", "mkdirat"} or scene.plan[place - 1].name == "unlinkat"
+            )
             assert failed.code in ({0, 7} if harmless else {7}), failed.err
             scene.readers(ours)
             scene.works(ours)
