@@ -130,8 +130,11 @@ def test_a_place_that_others_can_change_is_passed_over(memory: Path) -> None:
 # A process that is told to stop, or that is killed.
 
 HOLDING = """\
-import os, sys
+import os, signal, sys
 from tskeyvault import limits, scratch
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)  # whatever started the tests may have had them ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with {around}scratch.opened({{"XDG_RUNTIME_DIR": sys.argv[1]}}) as room:
     with open(os.path.join(room.path, "secret"), "w") as file:
         file.write("plain")
