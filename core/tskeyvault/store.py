@@ -56,7 +56,14 @@ class Store:
         with self._folder([], create=True) as fd, limits.locked(fd, "the vault"):
             if pending := self._journal.pending():
                 self._resume(pending)
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove what killed runs have staged anywhere in the store."""
+        for folder in {path.rpartition("/")[0] for path in self._walk(lambda _: None, hidden=True)}:
+            with self._folder(folder.split("/") if folder else []) as fd:
+                files.sweep(fd)
 
     def find(self, reference: Reference) -> Entry | None:
         """Return the entry that *reference* names, or None.
@@ -134,6 +141,8 @@ class Store:
         killed while it renames is finished by the next one to take the lock, which the caller holds.
         """
         paths = [*contents, *removed]
+        if not paths:
+            return
         for folder in {path.rpartition("/")[0] for path in paths}:
             with self._folder(folder.split("/")[1:], create=True) as fd:
                 files.sweep(fd)
@@ -145,14 +154,18 @@ class Store:
             if len(steps) > 1:
                 files.sync_all(self._root)
                 self._journal.begin(steps)
-            done = self._finish(steps[:1])
         except BaseException:
             self._undo(steps)
             raise
-        if done:
+        with limits.uninterrupted():
+            try:
+                self._do(steps[0])
+            except VaultError:
+                self._undo(steps)
+                raise
             self._finish(steps)
-        if len(steps) > 1:
-            self._journal.end()
+            if len(steps) > 1:
+                self._journal.end()
 
     def _stage(self, path: str, content: bytes | None, *, synced: bool) -> Step:
         folder, _, name = path.rpartition("/")
@@ -164,21 +177,23 @@ class Store:
                 folder, files.stage(fd, content, synced=synced), name, hashlib.sha256(content).hexdigest()
             )
 
-    def _finish(self, steps: Sequence[Step]) -> bool:
-        """Do *steps*, some of which may be done already; return True."""
+    def _do(self, step: Step) -> None:
+        with self._folder(step.folder.split("/")[1:], create=True) as fd:
+            if not step.temporary:
+                with suppress(NotFoundError):
+                    files.remove(fd, step.name)
+            elif files.exists(fd, step.temporary):
+                files.replace(fd, step.temporary, step.name)
+
+    def _finish(self, steps: Sequence[Step]) -> None:
+        """Do *steps*, some of which may be done already."""
         with limits.uninterrupted():
             for step in steps:
-                with self._folder(step.folder.split("/")[1:], create=True) as fd:
-                    if not step.temporary:
-                        with suppress(NotFoundError):
-                            files.remove(fd, step.name)
-                    elif files.exists(fd, step.temporary):
-                        files.replace(fd, step.temporary, step.name)
+                self._do(step)
             for folder in dict.fromkeys(step.folder for step in steps):
                 with self._folder(folder.split("/")[1:]) as fd:
                     files.sync(fd)
                 self._prune(folder.split("/")[1:])
-        return True
 
     def _undo(self, steps: Sequence[Step]) -> None:
         """Forget *steps*, of which none was done."""
