@@ -9,8 +9,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # PACKAGE:WHAT-SHOWS-THAT-IT-IS-THERE; a path, or a program on PATH.
-NEEDED="age:age ca-certificates:/etc/ssl/certs/ca-certificates.crt dbus:dbus-daemon git:git
-  python3:/usr/bin/python3 strace:strace systemd:/lib/systemd/systemd util-linux:nsenter"
+NEEDED="age:age ca-certificates:/etc/ssl/certs/ca-certificates.crt dbus:dbus-daemon fish:fish git:git
+  groff-base:groff man-db:man openssh-client:ssh-keygen python3:/usr/bin/python3 strace:strace systemd:/lib/systemd/systemd util-linux:nsenter zsh:zsh"
 
 missing() {
   for pair in $NEEDED; do
@@ -32,4 +32,6 @@ fi
 [ -z "$packages" ] || echo "run.sh: not installed: ${packages% }; some tests cannot run"
 
 sh tests/support/venv.sh
+sh tests/support/oracles.sh
+PATH="$PATH:$PWD/.cache/go-age"
 exec .venv/bin/python -m pytest "$@"

@@ -14,7 +14,7 @@ LOCK_SECONDS = 30.0
 """How long a lock is waited for, where the caller sets no shorter limit."""
 
 _ASK_AGAIN = 0.02
-_INTERRUPTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+_INTERRUPTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGQUIT)
 _PR_SET_DUMPABLE = 4
 
 
@@ -22,22 +22,34 @@ _PR_SET_DUMPABLE = 4
 def deadline(seconds: float, what: str) -> Iterator[None]:
     """Let the body run for *seconds* at most, and let it clean up when it is told to stop.
 
-    Raises DeliveryError, in the body, when time is up or SIGTERM or SIGHUP arrives; every second
-    again, for code that swallows it.
+    Raises DeliveryError, in the body, when time is up or SIGTERM or SIGHUP arrives; time every
+    second again, for code that swallows it.
     """
 
-    def up(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGALRM:
-            raise DeliveryError(f"{what}: not done within {seconds:g} s", "--timeout gives it longer")
+    def up(_number: int, _frame: FrameType | None) -> None:
+        raise DeliveryError(f"{what}: not done within {seconds:g} s", "--timeout gives it longer")
+
+    before = signal.signal(signal.SIGALRM, up)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        with stoppable(what):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def stoppable(what: str) -> Iterator[None]:
+    """Let the body clean up when it is told to stop: SIGTERM and SIGHUP raise DeliveryError in it."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
         raise DeliveryError(f"{what}: stopped by {signal.Signals(number).name}")
 
-    caught = (signal.SIGALRM, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, up) for number in caught}
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

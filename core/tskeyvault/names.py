@@ -21,7 +21,7 @@ _FORBIDDEN = {
     "Zp": "a line separator",
 }
 _KEY = re.compile(
-    r"(tskey-[a-z]+-[0-9A-Za-z_-]*CNTRL-|hskey-[a-z]+-[0-9A-Za-z_-]{40}|AGE-(SECRET-KEY|PLUGIN)-)\S*",
+    r"(tskey-[a-z]+-[0-9A-Za-z_-]*CNTRL-|hskey-[a-z]+-[0-9A-Za-z_-]{40}|AGE-(SECRET-KEY|PLUGIN)-)\S+",
     re.ASCII,
 )
 _LOADER = re.compile(

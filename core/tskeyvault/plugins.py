@@ -15,10 +15,13 @@ import pluggy
 from . import names
 from .errors import PluginError, VaultError
 from .materialize import default
-from .spec import PROJECT, Options, Secret, Target, VaultSpec
+from .spec import PROJECT, UI, Options, Secret, Stanza, Target, VaultSpec
 
 BUILT_IN: Mapping[str, str] = {"age": "tskeyvault_age:Plugin"}
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
+
+_ASK_OTHERS = frozenset({"age"})
+"""Plugins that other plugins bring kinds of keys to, through vault_wrap and vault_unwrap."""
 
 GROUP = "tskeyvault.plugins"
 """The entry-point group of everybody else's."""
@@ -59,7 +62,7 @@ class Backend:
     def __init__(self, name: str, implementation: object, options: Options):
         self.name = name
         self._options = options
-        self._implementation = implementation
+        self.implementation = implementation
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(VaultSpec)
         self._manager.register(default, "tskeyvault.core")  # which is nobody's name: it has a dot
@@ -82,13 +85,26 @@ class Backend:
 
     def binding(self, ciphertext: bytes) -> bytes:
         """Call ``vault_binding``; a plugin without it has none."""
-        if not self._implements("vault_binding"):
+        if not self.implements("vault_binding"):
             return b""
         return self._call("vault_binding", bytes, ciphertext=ciphertext)
+
+    def prepare(self, ciphertexts: Sequence[bytes]) -> None:
+        """Call ``vault_prepare`` where it is implemented."""
+        if self.implements("vault_prepare"):
+            self._call("vault_prepare", bool, ciphertexts=ciphertexts)
 
     def materialize(self, secret: Secret, plaintext: bytes, target: Target) -> str:
         """Call ``vault_materialize``."""
         return self._call("vault_materialize", str, secret=secret, plaintext=plaintext, target=target)
+
+    def wrap(self, recipient: str, file_key: bytes) -> Stanza:
+        """Call ``vault_wrap``."""
+        return self._call("vault_wrap", Stanza, recipient=recipient, file_key=file_key)
+
+    def unwrap(self, identity: str, files: Sequence[Sequence[Stanza]]) -> Mapping[int, bytes]:
+        """Call ``vault_unwrap``."""
+        return self._call("vault_unwrap", dict, identity=identity, files=files)
 
     def keygen(self) -> bytes:
         """Call ``vault_keygen``."""
@@ -105,16 +121,17 @@ class Backend:
 
     def close(self) -> None:
         """Close the plugin at the end of the command, when it is a class with ``close``."""
-        closing = getattr(self._implementation, "close", None)
+        closing = getattr(self.implementation, "close", None)
         if callable(closing):
             self._guarded("close", closing)
 
     def _register(self) -> None:
-        _check_hooks(self.name, self._implementation)
-        self._manager.register(self._implementation, self.name)
+        _check_hooks(self.name, self.implementation)
+        self._manager.register(self.implementation, self.name)
         self._manager.check_pending()
 
-    def _implements(self, hook: str) -> bool:
+    def implements(self, hook: str) -> bool:
+        """Tell whether the plugin itself implements *hook*."""
         return any(
             call.plugin_name == self.name for call in getattr(self._manager.hook, hook).get_hookimpls()
         )
@@ -122,7 +139,7 @@ class Backend:
     def _call(self, hook: str, kind: type[T], **arguments: object) -> T:
         caller = getattr(self._manager.hook, hook)
         result = self._guarded(hook, lambda: caller(options=self._options, **arguments))
-        if result is None and not self._implements(hook):
+        if result is None and not self.implements(hook):
             raise PluginError(f"plugin '{self.name}' does not implement {hook}")
         if not isinstance(result, kind):
             found = names.shown(type(result).__name__)
@@ -144,10 +161,16 @@ class Backend:
 class Plugins:
     """The plugins of one command: each loaded when it is first named, all closed at the end."""
 
-    def __init__(self, options: Mapping[str, Options], identities: tuple[str, ...]):
+    def __init__(self, options: Mapping[str, Options], identities: tuple[str, ...], ui: UI):
         self._options = options
         self._identities = identities
+        self._ui = ui
         self._loaded: dict[str, Backend] = {}
+
+    def find(self, name: str, hook: str) -> Backend | None:
+        """Return the plugin *name* when there is one that implements *hook*."""
+        backend = self.get(name) if is_installed(name) else None
+        return backend if backend and backend.implements(hook) else None
 
     def get(self, name: str) -> Backend:
         """Return the plugin *name*, loading it and no other.
@@ -169,7 +192,9 @@ class Plugins:
             self._loaded = {}
 
     def _load(self, name: str) -> Backend:
-        options: Options = {**self._options.get(name, {}), "identities": self._identities}
+        options: Options = {**self._options.get(name, {}), "identities": self._identities, "ui": self._ui}
+        if name in _ASK_OTHERS:
+            options = {**options, "key_plugin": self.find}
         try:
             implementation = _find(name)
             if isinstance(implementation, type):

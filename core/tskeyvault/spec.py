@@ -13,7 +13,7 @@ Obligations that hold for every hook:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pluggy
 
@@ -23,10 +23,27 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Options = Mapping[str, object]
-"""A plugin's own table of the local configuration, plus ``identities``.
+"""A plugin's own table of the local configuration, and what the core puts there for every plugin.
 
 ``options["identities"]`` is a tuple of absolute paths (str) of identity files to try, in order.
+``options["ui"]`` is a :class:`UI`, to ask and tell the user.
 """
+
+
+class UI(Protocol):
+    """The user, who may not be there: every question can be answered with None for that."""
+
+    def message(self, text: str) -> None:
+        """Tell the user *text*, one line, which may come from a hostile place."""
+
+    def confirm(self, question: str, yes: str, no: str) -> bool | None:
+        """Ask *question*, whose answers are called *yes* and *no* (``""``: there is only one)."""
+
+    def public(self, prompt: str) -> str | None:
+        """Ask for something that may be seen."""
+
+    def secret(self, prompt: str) -> bytes | None:
+        """Ask for a passphrase or PIN, without echo."""
 
 
 class Secret(NamedTuple):
@@ -49,6 +66,14 @@ class Target(NamedTuple):
     """Permission bits of the finished file; none for others."""
     uid: int
     gid: int
+
+
+class Stanza(NamedTuple):
+    """One stanza of an age header (C2SP age.md): the file key as wrapped for one recipient."""
+
+    args: tuple[str, ...]
+    """The type, then its arguments: at least one, each printable ASCII without spaces."""
+    body: bytes
 
 
 class VaultSpec:
@@ -115,4 +140,35 @@ class VaultSpec:
         """Return the recipients that belong to the identities at hand, to add oneself to a vault.
 
         Raises LockedError when there is no identity.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_wrap(self, recipient: str, file_key: bytes, options: Options) -> Stanza | None:
+        """Return *file_key* (16 bytes) wrapped for *recipient*, ``age1NAME1...`` with this plugin's name.
+
+        For plugins that bring a kind of key to age. Needs no device and no private key.
+
+        Raises UsageError when *recipient* is malformed.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_unwrap(
+        self, identity: str, files: Sequence[Sequence[Stanza]], options: Options
+    ) -> Mapping[int, bytes] | None:
+        """Return the file keys (16 bytes each) that *identity*, ``AGE-PLUGIN-NAME-1...``, recovers.
+
+        *files* are the stanzas of several headers; the result holds those that this identity
+        opens, by index. Stanzas of foreign types are ignored. All files of a command come in one
+        call, so that a device asks once.
+
+        Raises LockedError when the device is absent or stays locked, IntegrityError when a stanza
+        of its own type is malformed.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_prepare(self, ciphertexts: Sequence[bytes], options: Options) -> bool | None:
+        """Learn which *ciphertexts* are decrypted next, to do for all at once what can be; return True.
+
+        Optional. Each of them comes to :meth:`vault_decrypt` afterwards, in any order. Failures
+        that concern one ciphertext are to be kept until then.
         """

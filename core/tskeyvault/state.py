@@ -89,6 +89,7 @@ class State:
         except OSError:
             raise self._unwritable() from None
         with files.directory(self._directory) as fd, limits.locked(fd, "the state of this host"):
+            files.sweep(fd)
             self._load(fd)
             yield
             data = {"seen": self._seen, "approved": self._approvals}

@@ -3,14 +3,16 @@
 It comes from git and is treated as hostile: no link in it is followed, whatever it leads to.
 """
 
+import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from . import files, limits, names, plugins
 from .errors import IntegrityError, NameInvalidError, NotFoundError, UsageError, VaultError
+from .journal import Journal, Step
 from .names import Reference
 from .spec import Secret
 
@@ -41,17 +43,27 @@ class Entry(NamedTuple):
 class Store:
     """The tree of one vault, reached through a descriptor of the vault's directory."""
 
-    def __init__(self, root: int):
+    def __init__(self, root: int, journal: Journal):
         self._root = root
+        self._journal = journal
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the store against other writers on this host.
+        """Hold the store against other writers on this host, and finish what a killed one began.
 
         Raises DeliveryError when another one holds it too long.
         """
         with self._folder([], create=True) as fd, limits.locked(fd, "the vault"):
+            if pending := self._journal.pending():
+                self._resume(pending)
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove what killed runs have staged anywhere in the store."""
+        for folder in {path.rpartition("/")[0] for path in self._walk(lambda _: None, hidden=True)}:
+            with self._folder(folder.split("/") if folder else []) as fd:
+                files.sweep(fd)
 
     def find(self, reference: Reference) -> Entry | None:
         """Return the entry that *reference* names, or None.
@@ -98,6 +110,18 @@ class Store:
                 found.append(Entry(plugin, name))
         return sorted(found, key=lambda entry: (entry.name, entry.plugin))
 
+    def within(self, folder: str) -> list[Entry]:
+        """Return the secrets in *folder*, a name, or all for ``""``.
+
+        Raises NotFoundError when a folder holds none.
+        """
+        found = [
+            it for it in self.entries(lambda _: None) if not folder or f"{it.name}/".startswith(f"{folder}/")
+        ]
+        if folder and not found:
+            raise NotFoundError(f"'{folder}' holds no secrets", "vault ls shows what there is")
+        return found
+
     def read(self, path: str, limit: int = MAX_CIPHERTEXT) -> bytes:
         """Return the file at *path*, relative to the vault.
 
@@ -110,45 +134,101 @@ class Store:
         except VaultError as error:
             raise type(error)(f"{names.shown(path)}: {error.message}", error.hint) from None
 
-    def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write *contents*, by path: nothing is renamed into place before all is on the disk.
+    def change(self, contents: Mapping[str, bytes], removed: Iterable[str] = ()) -> None:
+        """Write *contents*, by path, and remove the files at *removed*: all of it or nothing.
 
-        The caller holds the lock.
+        Nothing is renamed before everything is on the disk. A change of several files that is
+        killed while it renames is finished by the next one to take the lock, which the caller holds.
         """
-        with ExitStack() as opened:
-            folders = {
-                path.rpartition("/")[0]: opened.enter_context(
-                    self._folder(path.split("/")[1:-1], create=True)
-                )
-                for path in contents
-            }
-            for fd in folders.values():
+        paths = [*contents, *removed]
+        if not paths:
+            return
+        for folder in {path.rpartition("/")[0] for path in paths}:
+            with self._folder(folder.split("/")[1:], create=True) as fd:
                 files.sweep(fd)
-            staged: list[tuple[int, str, str]] = []
+        steps: list[Step] = []
+        try:
+            for path in paths:
+                step = self._stage(path, contents.get(path), synced=len(paths) == 1)
+                steps.append(step)
+            if len(steps) > 1:
+                files.sync_all(self._root)
+                self._journal.begin(steps)
+        except BaseException:
+            self._undo(steps)
+            raise
+        with limits.uninterrupted():
             try:
-                for path, data in contents.items():
-                    folder, _, name = path.rpartition("/")
-                    staged.append((folders[folder], files.stage(folders[folder], data), name))
-                with limits.uninterrupted():
-                    for fd, temporary, name in staged:
-                        files.replace(fd, temporary, name)
-                    for fd in folders.values():
-                        files.sync(fd)
-            finally:
-                for fd, temporary, _ in staged:
-                    files.discard(fd, temporary)
+                self._do(steps[0])
+            except VaultError:
+                self._undo(steps)
+                raise
+            self._finish(steps)
+            if len(steps) > 1:
+                self._journal.end()
 
-    def remove(self, path: str) -> None:
-        """Remove the file at *path*, and the folders that are empty without it."""
-        *parts, name = path.split("/")
-        with self._folder(parts[1:]) as fd:
-            files.remove(fd, name)
-        for depth in range(len(parts) - 1, 0, -1):
-            with self._folder(parts[1:depth]) as fd:
-                try:
-                    os.rmdir(parts[depth], dir_fd=fd)
-                except OSError:
-                    return
+    def _stage(self, path: str, content: bytes | None, *, synced: bool) -> Step:
+        folder, _, name = path.rpartition("/")
+        with self._folder(folder.split("/")[1:]) as fd:
+            files.refuse_directory(fd, name)
+            if content is None:
+                return Step(folder, "", name, "")
+            return Step(
+                folder, files.stage(fd, content, synced=synced), name, hashlib.sha256(content).hexdigest()
+            )
+
+    def _do(self, step: Step) -> None:
+        with self._folder(step.folder.split("/")[1:], create=True) as fd:
+            if not step.temporary:
+                with suppress(NotFoundError):
+                    files.remove(fd, step.name)
+            elif files.exists(fd, step.temporary):
+                files.replace(fd, step.temporary, step.name)
+
+    def _finish(self, steps: Sequence[Step]) -> None:
+        """Do *steps*, some of which may be done already."""
+        with limits.uninterrupted():
+            for step in steps:
+                self._do(step)
+            for folder in dict.fromkeys(step.folder for step in steps):
+                with self._folder(folder.split("/")[1:]) as fd:
+                    files.sync(fd)
+                self._prune(folder.split("/")[1:])
+
+    def _undo(self, steps: Sequence[Step]) -> None:
+        """Forget *steps*, of which none was done."""
+        with limits.uninterrupted():
+            self._journal.end()
+            for step in steps:
+                with suppress(VaultError), self._folder(step.folder.split("/")[1:]) as fd:
+                    files.discard(fd, step.temporary)
+                self._prune(step.folder.split("/")[1:])
+
+    def _resume(self, steps: Sequence[Step]) -> None:
+        """Finish a change that was cut off, unless this is another tree in the place of that one."""
+        if all(self._is_ours(step) for step in steps):
+            self._finish(steps)
+        self._journal.end()
+
+    def _is_ours(self, step: Step) -> bool:
+        """Tell whether *step* can be done, or is done: its staged file lies there, or what it held."""
+        if not step.temporary:
+            return True
+        try:
+            with self._folder(step.folder.split("/")[1:]) as fd:
+                name = step.temporary if files.exists(fd, step.temporary) else step.name
+                return hashlib.sha256(files.read(fd, name, MAX_CIPHERTEXT)).hexdigest() == step.digest
+        except NotFoundError:
+            return False
+
+    def _prune(self, parts: list[str]) -> None:
+        """Remove the folder *parts* and those above it, as far as they are empty."""
+        for depth in range(len(parts), 0, -1):
+            try:
+                with self._folder(parts[: depth - 1]) as fd:
+                    os.rmdir(parts[depth - 1], dir_fd=fd)
+            except (OSError, VaultError):
+                return
 
     def nearest(self, file: str, folder: str) -> str:
         """Return the path of the nearest *file* in *folder* (``""``: the whole store) or above it, or ``""``."""

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import binding, config, files, local, names
 from .binding import Binding
 from .config import Settings
-from .errors import IntegrityError, NotFoundError, UsageError
+from .errors import IntegrityError, NotFoundError
+from .journal import Journal
 from .names import Reference
-from .plugins import Backend, Plugins
+from .plugins import Plugins
+from .spec import UI
 from .state import Seen, State
-from .store import FOLDER, Entry, Store, refuse_large
+from .store import Entry, Store
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services
 
-Warn = Callable[[str], None]
+Progress = Callable[[int, int], None]
+"""Told how many of how many are done."""
 
 
 class Place(NamedTuple):
@@ -30,17 +33,25 @@ class Place(NamedTuple):
     """``--identity``"""
 
 
+class Opened(NamedTuple):
+    """A secret that was decrypted, and its binding, now verified."""
+
+    plaintext: bytes
+    binding: Binding | None
+
+
 class Vault:
     """One vault for the length of one command; use :func:`opened`."""
 
-    def __init__(self, directory: str, root: int, place: Place, environ: Mapping[str, str], warn: Warn):
+    def __init__(self, directory: str, root: int, place: Place, environ: Mapping[str, str], ui: UI):
         self.directory = directory
         self.local = local.load(environ)
         self.settings: Settings = config.parse(files.read(root, config.FILE, config.MAX_SIZE))
-        self.store = Store(root)
-        self.state = State(local.state_directory(environ), self.settings.id, directory)
-        self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ))
-        self._warn = warn
+        memory = local.state_directory(environ)
+        self.store = Store(root, Journal(memory, self.settings.id, directory))
+        self.state = State(memory, self.settings.id, directory)
+        self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ), ui)
+        self._ui = ui
 
     def read(self, references: Iterable[Reference]) -> dict[Reference, bytes]:
         """Return the plaintexts of *references*, each authenticated and bound to its name.
@@ -48,61 +59,88 @@ class Vault:
         Raises NotFoundError, LockedError, PluginError; IntegrityError for a ciphertext that is
         damaged, or that belongs to another name, another vault or an earlier time.
         """
-        found: dict[Reference, bytes] = {}
-        seen: dict[str, Seen] = {}
-        for reference in references:
-            if reference not in found:
-                entry = self.store.get(reference)
-                found[reference], _, seen[entry.path] = self._open(entry)
-        self.state.record(seen)
+        entries = {reference: self.store.get(reference) for reference in dict.fromkeys(references)}
+        opened = self.open(entries.values())
+        return {reference: opened[entry].plaintext for reference, entry in entries.items()}
+
+    def open(
+        self, entries: Iterable[Entry], progress: Progress = lambda _done, _all: None
+    ) -> dict[Entry, Opened]:
+        """Return what *entries* hold; all ciphertexts are read before the first is decrypted.
+
+        Raises what :meth:`read` raises.
+        """
+        ciphertexts = {entry: self.store.read(entry.path) for entry in dict.fromkeys(entries)}
+        bound = {entry: self.check_binding(entry, ciphertext) for entry, ciphertext in ciphertexts.items()}
+        for plugin in {entry.plugin for entry in ciphertexts}:
+            self.plugins.get(plugin).prepare(
+                [text for entry, text in ciphertexts.items() if entry.plugin == plugin]
+            )
+        opened = {}
+        for done, (entry, ciphertext) in enumerate(ciphertexts.items(), 1):
+            plaintext = self.plugins.get(entry.plugin).decrypt(entry.secret, ciphertext)
+            opened[entry] = Opened(plaintext, bound[entry])
+            if bound[entry] is None and self.state.seen(entry.path) != _seen(None, ciphertext):
+                self._ui.message(
+                    f"warning: secret '{entry.name}' is not bound to its name yet; the next write binds it"
+                )
+            progress(done, len(ciphertexts))
+        self.state.record({entry.path: _seen(bound[entry], text) for entry, text in ciphertexts.items()})
+        return opened
+
+    def binding(self, entry: Entry, ciphertext: bytes) -> Binding | None:
+        """Return the binding of *ciphertext*, which needs no key and is not verified.
+
+        Raises IntegrityError.
+        """
+        try:
+            encoded = self.plugins.get(entry.plugin).binding(ciphertext)
+            return binding.decode(encoded) if encoded else None
+        except IntegrityError as error:
+            raise IntegrityError(f"secret '{entry.name}': {error.message}", error.hint) from None
+
+    def check_binding(self, entry: Entry, ciphertext: bytes) -> Binding | None:
+        """Return the binding of *ciphertext*, checked against what is asked for and what this host has seen.
+
+        Decryption of the very same bytes is what authenticates it. Raises IntegrityError.
+        """
+        what = f"secret '{entry.name}'"
+        before = self.state.seen(entry.path) or Seen(0, "")
+        found = self.binding(entry, ciphertext)
+        if found is None:
+            if before.generation:
+                raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", _REWRITE)
+            return None
+        if found.vault != self.settings.id:
+            raise IntegrityError(f"{what}: its file was written for another vault")
+        if found.name != entry.name:
+            other = names.shown(found.name)
+            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it")
+        if found.generation > before.generation + _PLAUSIBLE:
+            raise IntegrityError(f"{what}: generation {found.generation} is not plausible", _REWRITE)
+        if found.generation < before.generation:
+            rolled = f"rolled back to generation {found.generation}; this host has seen {before.generation}"
+            raise IntegrityError(f"{what}: {rolled}", _REWRITE)
+        if found.generation == before.generation and _seen(found, ciphertext) != before:
+            raise IntegrityError(f"{what}: two different files claim generation {found.generation}", _REWRITE)
         return found
 
-    def write(self, reference: Reference, plaintext: bytes, *, force: bool) -> Entry:
-        """Encrypt *plaintext* as the next generation of the secret *reference*; return where.
+    def seal(
+        self, entry: Entry, plaintext: bytes, to: "Recipients", *, created: str, expires: str | None
+    ) -> tuple[bytes, Seen]:
+        """Return *plaintext* encrypted as the next generation of *entry*, and what is to be remembered of it.
 
-        Raises UsageError when it exists and *force* is not set, RecipientsChangedError.
+        *created* and *expires* are times in the form of a Binding.
         """
-        refuse_large(plaintext)
-        with self.store.lock():
-            entry = self.entry_for(reference)
-            if not force and self.store.find(Reference(entry.plugin, entry.name)):
-                raise UsageError(f"secret '{reference}' exists", "--force replaces it")
-            ciphertext, seen = self._seal(
-                entry, plaintext, self.readers(entry), created=binding.now(), expires=None
-            )
-            self.store.write({entry.path: ciphertext})
-            self.state.record({entry.path: seen})
-        return entry
-
-    def remove(self, entries: Iterable[Entry]) -> None:
-        """Remove the ciphertexts of *entries*; git keeps what was committed."""
-        with self.store.lock():
-            for entry in entries:
-                self.store.remove(entry.path)
-
-    def change_recipients(self, plugin: str, changed: "Recipients") -> list[Entry]:
-        """Write *changed* and re-encrypt what it governs, all or nothing; return what was re-encrypted.
-
-        Raises what :meth:`read` raises: who cannot read a secret cannot let others read it.
-        """
-        from . import recipients
-
-        contents = {changed.path: recipients.render(changed)}
-        seen: dict[str, Seen] = {}
-        with self.store.lock():
-            governed = self._governed(plugin, changed.path)
-            for entry in governed:
-                self.readers(entry)  # also where a nearer file that was approved is gone
-            for entry in governed:
-                plaintext, bound, _ = self._open(entry)
-                created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
-                contents[entry.path], seen[entry.path] = self._seal(
-                    entry, plaintext, changed, created=created, expires=expires
-                )
-            self.store.write(contents)
-            self.state.record(seen)
-            self.state.approve({changed.path: changed.texts})
-        return governed
+        backend = self.plugins.get(entry.plugin)
+        number = self._generation(entry) + 1
+        bound = Binding(self.settings.id, entry.name, number, created, expires, binding.digest(to.texts))
+        encoded = binding.encode(bound)
+        ciphertext = backend.encrypt(entry.secret, plaintext, to.texts, encoded)
+        kept = backend.binding(ciphertext)
+        if kept not in {b"", encoded}:
+            raise IntegrityError(f"secret '{entry.name}': plugin '{backend.name}' wrote another binding")
+        return ciphertext, _seen(bound if kept else None, ciphertext)
 
     def entry_for(self, reference: Reference) -> Entry:
         """Return the entry of *reference*, or where it will be when it is new."""
@@ -129,75 +167,11 @@ class Vault:
             return
         if git.work_tree(self.directory):
             if not git.commit(self.directory, list(paths), message):
-                self._warn("git has nothing to commit of what was written: see git status")
+                self._ui.message("warning: git has nothing to commit of what was written: see git status")
         else:
-            self._warn(f"'{self.directory}' is not in a git work tree: nothing was committed")
+            self._ui.message(f"warning: '{self.directory}' is not in a git work tree: nothing was committed")
 
-    def _governed(self, plugin: str, path: str) -> list[Entry]:
-        """Return the secrets that a recipients file at *path* governs, whether it is there yet or not."""
-        folder, _, file = path.removeprefix(f"{FOLDER}/").rpartition("/")
-        below = [
-            entry
-            for entry in self.store.entries(lambda _: None)
-            if entry.plugin == plugin and entry.name.startswith(f"{folder}/" if folder else "")
-        ]
-        nearest = {entry: self.store.nearest(file, entry.name.rpartition("/")[0]) for entry in below}
-        return [entry for entry in below if nearest[entry].count("/") <= path.count("/")]
-
-    def _open(self, entry: Entry) -> tuple[bytes, Binding | None, Seen]:
-        backend = self.plugins.get(entry.plugin)
-        ciphertext = self.store.read(entry.path)
-        bound, seen = self._bound(entry, backend, ciphertext)
-        plaintext = backend.decrypt(entry.secret, ciphertext)
-        if bound is None and self.state.seen(entry.path) != seen:
-            self._warn(f"secret '{entry.name}' is not bound to its name yet; the next write binds it")
-        return plaintext, bound, seen
-
-    def _bound(self, entry: Entry, backend: Backend, ciphertext: bytes) -> tuple[Binding | None, Seen]:
-        """Check the binding in *ciphertext*, which decryption of the same bytes will authenticate."""
-        what = f"secret '{entry.name}'"
-        before = self.state.seen(entry.path) or Seen(0, "")
-        digest = hashlib.sha256(ciphertext).hexdigest()
-        try:
-            encoded = backend.binding(ciphertext)
-        except IntegrityError as error:
-            raise IntegrityError(f"{what}: {error.message}", error.hint) from None
-        if not encoded:
-            if before.generation:
-                raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", _REWRITE)
-            return None, Seen(0, digest)
-        found = binding.decode(encoded)
-        if found.vault != self.settings.id:
-            raise IntegrityError(f"{what}: its file was written for another vault")
-        if found.name != entry.name:
-            other = names.shown(found.name)
-            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it")
-        if found.generation > before.generation + _PLAUSIBLE:
-            raise IntegrityError(f"{what}: generation {found.generation} is not plausible", _REWRITE)
-        if found.generation < before.generation:
-            raise IntegrityError(
-                f"{what}: rolled back to generation {found.generation}; this host has seen {before.generation}",
-                _REWRITE,
-            )
-        if found.generation == before.generation and digest != before.digest:
-            raise IntegrityError(f"{what}: two different files claim generation {found.generation}", _REWRITE)
-        return found, Seen(found.generation, digest)
-
-    def _seal(
-        self, entry: Entry, plaintext: bytes, to: "Recipients", *, created: str, expires: str | None
-    ) -> tuple[bytes, Seen]:
-        backend = self.plugins.get(entry.plugin)
-        generation = self._generation(entry, backend) + 1
-        encoded = binding.encode(
-            Binding(self.settings.id, entry.name, generation, created, expires, binding.digest(to.texts))
-        )
-        ciphertext = backend.encrypt(entry.secret, plaintext, to.texts, encoded)
-        kept = backend.binding(ciphertext)
-        if kept not in {b"", encoded}:
-            raise IntegrityError(f"secret '{entry.name}': plugin '{backend.name}' wrote another binding")
-        return ciphertext, Seen(generation if kept else 0, hashlib.sha256(ciphertext).hexdigest())
-
-    def _generation(self, entry: Entry, backend: Backend) -> int:
+    def _generation(self, entry: Entry) -> int:
         """Return the highest generation of *entry* that this host has seen or that lies there.
 
         Where nothing lies, the commits that touched it count: somebody may have removed a newer one.
@@ -208,13 +182,17 @@ class Vault:
         seen = before.generation if before else 0
         there = 0
         try:
-            encoded = backend.binding(self.store.read(entry.path))
-            there = binding.decode(encoded).generation if encoded else 0
+            bound = self.binding(entry, self.store.read(entry.path))
+            there = bound.generation if bound else 0
         except NotFoundError:
             there = git.changes(self.directory, entry.path)
         except IntegrityError:
             there = 0
         return max(seen, there if there <= seen + _PLAUSIBLE else 0)
+
+
+def _seen(bound: Binding | None, ciphertext: bytes) -> Seen:
+    return Seen(bound.generation if bound else 0, hashlib.sha256(ciphertext).hexdigest())
 
 
 _PLAUSIBLE = 1_000_000
@@ -223,14 +201,14 @@ _REWRITE = "when this is intended, decrypt the file by hand and write the value 
 
 
 @contextmanager
-def opened(place: Place, environ: Mapping[str, str], warn: Warn) -> Iterator[Vault]:
+def opened(place: Place, environ: Mapping[str, str], ui: UI) -> Iterator[Vault]:
     """Find and open the vault, and close its plugins at the end.
 
     Raises NotFoundError when there is none, ConfigError when its configuration is wrong.
     """
     directory = find(place, environ)
     with files.directory(directory) as root:
-        vault = Vault(directory, root, place, environ, warn)
+        vault = Vault(directory, root, place, environ, ui)
         try:
             yield vault
         finally:

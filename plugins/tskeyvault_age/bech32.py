@@ -1,5 +1,7 @@
 """Bech32 (BIP173), the text form of recipients and identities."""
 
+import functools
+import operator
 from collections.abc import Iterable
 
 from tskeyvault.errors import UsageError
@@ -10,6 +12,11 @@ MAX_LENGTH = 8192
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _CHECKSUM_LENGTH = 6
+_FEEDBACK = [
+    functools.reduce(operator.xor, (_GENERATOR[place] for place in range(5) if top >> place & 1), 0)
+    for top in range(32)
+]
+"""What the five bits that leave the checksum add to it."""
 
 
 def encode(prefix: str, data: bytes) -> str:
@@ -70,9 +77,5 @@ def _expand(prefix: str) -> list[int]:
 def _polymod(values: Iterable[int]) -> int:
     checksum = 1
     for value in values:
-        top = checksum >> 25
-        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
-        for place, generator in enumerate(_GENERATOR):
-            if top >> place & 1:
-                checksum ^= generator
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value ^ _FEEDBACK[checksum >> 25]
     return checksum

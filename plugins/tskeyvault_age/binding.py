@@ -7,8 +7,8 @@ stanza of a type that they do not know.
 from collections.abc import Sequence
 
 from tskeyvault.errors import IntegrityError
+from tskeyvault.spec import Stanza
 from tskeyvault_age.faults import damaged
-from tskeyvault_age.header import Stanza
 
 _TYPE = "tskeyvault"
 _ARGS = (_TYPE, "v1")

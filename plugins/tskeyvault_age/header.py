@@ -4,8 +4,10 @@ import binascii
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tskeyvault.spec import Stanza
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.keys import hkdf
+from tskeyvault_age.stream import Reader
 
 MAX_HEADER = 1 << 20
 """Bytes of a header that are looked at."""
@@ -15,15 +17,8 @@ MAX_STANZAS = 1024
 _VERSION = b"age-encryption.org/v1"
 _COLUMNS = 64
 _MAC_LENGTH = 32
+_BLOCK = 64 * 1024
 _VCHAR = bytes(range(0x21, 0x7F))
-
-
-class Stanza(NamedTuple):
-    """The file key as wrapped for one recipient, or a stanza that means something else."""
-
-    args: tuple[str, ...]
-    """The type, then its arguments: at least one, each printable ASCII without spaces."""
-    body: bytes
 
 
 class Header(NamedTuple):
@@ -81,6 +76,24 @@ def verify(header: Header, file_key: bytes) -> None:
 
     if not hmac.compare_digest(header.mac, _mac(file_key, header.authenticated)):
         raise damaged("MAC", "the header was changed")
+
+
+def read(reader: Reader) -> tuple[Header, bytes]:
+    """Return the header at the start of *reader* and the bytes after it that were read with it.
+
+    At most 1 MiB and one block is read. Raises IntegrityError.
+    """
+    block = memoryview(bytearray(_BLOCK))
+    data, searched = bytearray(), 0
+    while len(data) <= MAX_HEADER and (count := reader.readinto(block)):
+        data += block[:count]
+        # No line but the last begins so; it counts once its own end is there.
+        last = data.find(b"\n---", searched)
+        if last >= 0 and data.find(b"\n", last + 1) >= 0:
+            break
+        searched = last if last >= 0 else max(0, len(data) - len(b"\n--"))
+    head = parse(bytes(data))
+    return head, bytes(data[head.payload_start :])
 
 
 def b64encode(data: bytes) -> bytes:

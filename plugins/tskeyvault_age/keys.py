@@ -31,9 +31,14 @@ def open_file_key(wrap_key: bytes, body: bytes) -> bytes | None:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-    if len(body) != _BODY_LENGTH:
-        raise damaged("header", "a stanza has a body of a wrong length")
+    check_body(body)
     try:
         return ChaCha20Poly1305(wrap_key).decrypt(_ZERO_NONCE, body, None)
     except InvalidTag:
         return None
+
+
+def check_body(body: bytes) -> None:
+    """Raise IntegrityError unless a stanza *body* has 32 bytes, those of a file key with its tag."""
+    if len(body) != _BODY_LENGTH:
+        raise damaged("header", "a stanza has a body of a wrong length")

@@ -1,7 +1,10 @@
 """STREAM, the encryption of the payload in chunks that cannot be cut, reordered or continued."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable
+from typing import Protocol
 
+from tskeyvault_age.behind import Behind
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.keys import hkdf
 
@@ -9,6 +12,39 @@ CHUNK = 64 * 1024
 """Bytes of plaintext in every chunk but the last."""
 NONCE_LENGTH = 16
 _TAG_LENGTH = 16
+_COUNTER_LENGTH = 11
+
+_Into = Callable[[bytes, memoryview, None, memoryview], int]
+
+
+class Reader(Protocol):
+    """A blocking binary file, buffered or not."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the start of *buffer*; return how many bytes, 0 at the end alone."""
+
+
+class Writer(Protocol):
+    """A blocking binary file, buffered or not."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """Write the start of *data*; return how many bytes."""
+
+
+class Prefixed:
+    """What was already read of a file, and then the rest of it."""
+
+    def __init__(self, start: bytes, reader: Reader):
+        self._start = memoryview(start)
+        self._reader = reader
+
+    def readinto(self, buffer: memoryview) -> int | None:
+        """Fill the start of *buffer*; return how many bytes, 0 at the end alone."""
+        if not self._start:
+            return self._reader.readinto(buffer)
+        count = min(len(buffer), len(self._start))
+        buffer[:count], self._start = self._start[:count], self._start[count:]
+        return count
 
 
 def payload_key(file_key: bytes, nonce: bytes) -> bytes:
@@ -17,39 +53,75 @@ def payload_key(file_key: bytes, nonce: bytes) -> bytes:
 
 
 def seal(key: bytes, plaintext: bytes) -> bytes:
-    """Return *plaintext* encrypted under *key* (32 bytes, for this payload alone).
-
-    Every chunk grows by 16 bytes. Source: C2SP age.md, section "Payload".
-    """
-    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-
-    aead = ChaCha20Poly1305(key)
-    return b"".join(aead.encrypt(nonce, chunk, None) for nonce, chunk in _chunks(plaintext, CHUNK))
+    """Return *plaintext* encrypted under *key*, as :func:`encrypt_stream` does."""
+    target = io.BytesIO()
+    encrypt_stream(key, io.BytesIO(plaintext), target)
+    return target.getvalue()
 
 
 def open_(key: bytes, payload: bytes) -> bytes:
     """Return the plaintext of *payload*, whole; nothing is released before the end is verified.
 
-    Raises IntegrityError. Source: C2SP age.md, section "Payload".
+    Raises IntegrityError.
     """
-    from cryptography.exceptions import InvalidTag
+    target = io.BytesIO()
+    decrypt_stream(key, io.BytesIO(payload), target)
+    return target.getvalue()
+
+
+def encrypt_stream(key: bytes, reader: Reader, writer: Writer) -> None:
+    """Write what *reader* holds to *writer*, encrypted under *key* (32 bytes, for this payload alone).
+
+    Every chunk grows by 16 bytes. Takes constant memory. Source: C2SP age.md, section "Payload".
+    """
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-    aead = ChaCha20Poly1305(key)
-    opened: list[bytes] = []
-    for nonce, chunk in _chunks(payload, CHUNK + _TAG_LENGTH):
-        try:
-            opened.append(aead.decrypt(nonce, chunk, None))
-        except InvalidTag:
-            raise damaged("payload", f"chunk {len(opened)} does not verify") from None
-    if len(opened) > 1 and not opened[-1]:
-        raise damaged("payload", "the last chunk is empty")
-    return b"".join(opened)
+    _each_chunk(ChaCha20Poly1305(key).encrypt_into, CHUNK, _TAG_LENGTH, reader, writer)
 
 
-def _chunks(data: bytes, size: int) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield the nonce and content of each chunk; empty *data* is one empty chunk."""
-    view = memoryview(data)
-    for counter, start in enumerate(range(0, len(data) or 1, size)):
-        last = start + size >= len(data)
-        yield counter.to_bytes(11, "big") + bytes([last]), view[start : start + size]
+def decrypt_stream(key: bytes, reader: Reader, writer: Writer) -> None:
+    """Write the plaintext of the payload that *reader* holds to *writer*, each chunk once it is verified.
+
+    So when IntegrityError is raised, *writer* may have got a part: the caller throws it away.
+    Takes constant memory. Source: C2SP age.md, section "Payload".
+    """
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+    _each_chunk(ChaCha20Poly1305(key).decrypt_into, CHUNK + _TAG_LENGTH, -_TAG_LENGTH, reader, writer)
+
+
+def _each_chunk(into: _Into, size: int, growth: int, reader: Reader, writer: Writer) -> None:
+    """Pass chunks of *size* bytes through *into*; each is held back until it is known to be the last or not."""
+    from cryptography.exceptions import InvalidTag
+
+    current, following = (memoryview(bytearray(size)) for _ in range(2))
+    counter, length = 0, fill(reader, current)
+    with Behind(writer, size + max(0, growth)) as behind:
+        while True:
+            ahead = fill(reader, following) if length == size else 0
+            nonce = counter.to_bytes(_COUNTER_LENGTH, "big") + bytes([ahead == 0])
+            target, grown = behind.take(), max(0, length + growth)
+            try:
+                into(nonce, current[:length], None, target[:grown])
+            except InvalidTag:
+                raise damaged("payload", f"chunk {counter} does not verify") from None
+            if counter and not grown:
+                raise damaged("payload", "the last chunk is empty")
+            behind.put(grown)
+            if not ahead:
+                return
+            current, following, length, counter = following, current, ahead, counter + 1
+
+
+def fill(reader: Reader, buffer: memoryview) -> int:
+    """Read into *buffer* until it is full or *reader* ends; return how many bytes."""
+    count = 0
+    while count < len(buffer) and (more := reader.readinto(buffer[count:])):
+        count += more
+    return count
+
+
+def write_all(writer: Writer, data: memoryview) -> None:
+    """Write *data*, however much *writer* takes at a time."""
+    while data:
+        data = data[writer.write(data) or 0 :]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tskeyvault.errors import UsageError
+from tskeyvault.spec import Stanza
 from tskeyvault_age import bech32
 from tskeyvault_age.faults import damaged
-from tskeyvault_age.header import Stanza, b64decode, b64encode
+from tskeyvault_age.header import b64decode, b64encode
 from tskeyvault_age.keys import FILE_KEY_LENGTH, hkdf, open_file_key, seal_file_key
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class X25519Recipient:
     """A public key, to which files are encrypted. ``str()`` gives its text, ``age1...``."""
 
     __slots__ = ("_point",)
+    labels: frozenset[str] = frozenset()
 
     def __init__(self, point: bytes):
         self._point = point
@@ -41,8 +43,8 @@ class X25519Recipient:
     def __str__(self) -> str:
         return bech32.encode(_RECIPIENT_PREFIX, self._point)
 
-    def wrap(self, file_key: bytes) -> Stanza:
-        """Return a new stanza from which only the identity recovers *file_key* (16 bytes).
+    def wrap(self, file_key: bytes) -> Sequence[Stanza]:
+        """Return the one new stanza from which only the identity recovers *file_key* (16 bytes).
 
         Raises UsageError when the recipient is a low-order point.
         """
@@ -52,7 +54,7 @@ class X25519Recipient:
         if secret is None:
             raise UsageError("the key is a low-order point")
         body = seal_file_key(hkdf(secret, share + self._point, _INFO), file_key)
-        return Stanza((_TYPE, b64encode(share).decode("ascii")), body)
+        return (Stanza((_TYPE, b64encode(share).decode("ascii")), body),)
 
 
 class X25519Identity:

@@ -1,7 +1,9 @@
 """The binding: one spelling for each, and nothing else is read."""
 
+import datetime as dt
 import json
 import re
+import time
 from random import Random
 
 import pytest
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 
 from tskeyvault import binding
 from tskeyvault.binding import Binding
-from tskeyvault.errors import IntegrityError
+from tskeyvault.errors import IntegrityError, UsageError
 
-TIMES = st.datetimes().map(lambda time: f"{time:%Y-%m-%dT%H:%M:%SZ}".rjust(20, "0"))
+TIMES = st.datetimes(dt.datetime(1000, 1, 1)).map("{:%Y-%m-%dT%H:%M:%SZ}".format)  # noqa: DTZ001 - all of it is UTC
 TEXTS = st.text(max_size=60)
 BINDINGS = st.builds(
     Binding,
@@ -154,3 +156,67 @@ def test_now_has_the_form_that_a_binding_holds() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", binding.now())
     made = GOOD._replace(created=binding.now(), expires=binding.now())
     assert binding.decode(binding.encode(made)) == made
+
+
+# When to replace it.
+
+UNITS = {"d": 1, "w": 7, "y": 365}
+
+
+@given(st.integers(1, 99_999), st.sampled_from("dwy"))
+def test_an_expiry_from_now_is_that_many_days_away(number: int, unit: str) -> None:
+    days, before = number * UNITS[unit], int(time.time())
+    if days > 100 * 365:  # more is a slip, and what is beyond the year 9999 no binding can hold
+        with pytest.raises(UsageError):
+            binding.expiry(f"{number}{unit}")
+        return
+    made = binding.seconds(binding.expiry(f"{number}{unit}"))
+    assert before <= made - days * 86400 <= time.time()
+
+
+@given(st.dates(min_value=dt.date(1000, 1, 1)))
+def test_an_expiry_on_a_date_is_its_end(date: dt.date) -> None:
+    text = f"{date.year:04}-{date.month:02}-{date.day:02}"
+    assert binding.expiry(text) == f"{text}T23:59:59Z"
+
+
+@given(st.one_of(st.dates().map(str), st.from_regex(r"[1-9][0-9]{0,4}[dwy]", fullmatch=True), st.text()))
+@example("99999y")
+@example("9999y")
+@example("1-1-1")
+@example("2027-1-31")
+@example(" 2027-01-31")
+@example("\u0662d")
+@example("0d")
+@example("007d")
+@example("90 d")
+@example("90D")
+@example("-1d")
+@example("2027-02-29")
+def test_what_is_an_expiry_can_be_bound_and_what_is_not_is_told(text: str) -> None:
+    try:
+        expires = binding.expiry(text)
+    except UsageError as error:
+        told = (error.message, error.hint) == (
+            "--expires is neither like 90d, 12w or 2y nor a date",
+            "like 2027-01-31",
+        )
+    else:
+        made = GOOD._replace(expires=expires)
+        told = binding.decode(binding.encode(made)) == made
+    assert told
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0d", "d", "90", "90D", "1m", "100000d", "90d\n", "\u0669d", "tomorrow"]
+)
+def test_anything_else_is_no_expiry(text: str) -> None:
+    with pytest.raises(UsageError):
+        binding.expiry(text)
+
+
+@given(st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30)))  # noqa: DTZ001 - all of it is UTC
+def test_seconds_are_those_of_the_moment(moment: dt.datetime) -> None:
+    text = f"{moment:%Y-%m-%dT%H:%M:%SZ}".rjust(20, "0")
+    utc = moment.replace(microsecond=0, tzinfo=dt.UTC)
+    assert binding.seconds(text) == utc.timestamp()

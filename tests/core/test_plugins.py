@@ -11,11 +11,12 @@ from support.vaults import made_key
 from tskeyvault import plugins
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault.plugins import Backend, Plugins
-from tskeyvault.spec import Options, Secret, Target, hookimpl
+from tskeyvault.spec import Options, Secret, Stanza, Target, hookimpl
 
 Hook = Callable[..., object]
 
 SECRET = Secret("a", "secrets/a.demo")
+STANZA = Stanza(("demo", "argument"), b"body")
 TARGET = Target(-1, "a", 0o400, 0, 0)
 
 CALLS: dict[str, Callable[[Backend], object]] = {
@@ -25,11 +26,34 @@ CALLS: dict[str, Callable[[Backend], object]] = {
     "vault_materialize": lambda backend: backend.materialize(SECRET, b"plain", TARGET),
     "vault_keygen": lambda backend: backend.keygen(),
     "vault_own_recipients": lambda backend: backend.own_recipients(),
+    "vault_wrap": lambda backend: backend.wrap("age1demo1r", bytes(16)),
+    "vault_unwrap": lambda backend: backend.unwrap("AGE-PLUGIN-DEMO-1I", [[STANZA]]),
 }
 KINDS: dict[str, type] = dict.fromkeys(CALLS, bytes) | {
     "vault_materialize": str,
     "vault_own_recipients": tuple,
+    "vault_wrap": Stanza,
+    "vault_unwrap": dict,
 }
+
+
+class Nobody:
+    """There is nobody to ask."""
+
+    def message(self, text: str) -> None:
+        """Say nothing."""
+
+    def confirm(self, question: str, yes: str, no: str) -> bool | None:
+        """Answer nothing."""
+
+    def public(self, prompt: str) -> str | None:
+        """Answer nothing."""
+
+    def secret(self, prompt: str) -> bytes | None:
+        """Answer nothing."""
+
+
+NOBODY = Nobody()
 
 
 def module(**hooks: Hook) -> ModuleType:
@@ -90,6 +114,8 @@ def test_a_hook_may_ask_for_nothing() -> None:
     answers: dict[str, object] = dict.fromkeys(CALLS, b"x") | {
         "vault_materialize": "x",
         "vault_own_recipients": ("x",),
+        "vault_wrap": STANZA,
+        "vault_unwrap": {0: bytes(16)},
     }
     for hook, answer in answers.items():
         result = CALLS[hook](backend(**{hook: answering(answer)}))
@@ -112,16 +138,16 @@ def test_a_class_is_made_with_its_options_once_and_closed_once(monkeypatch: pyte
             happened.append("close")
 
     monkeypatch.setattr(plugins, "_find", lambda _name: Demo)
-    loaded = Plugins({"demo": {"a": 1}, "other": {"b": 2}}, ("/identities",))
+    loaded = Plugins({"demo": {"a": 1}, "other": {"b": 2}}, ("/identities",), NOBODY)
     assert happened == []
     assert loaded.get("demo") is loaded.get("demo")
     assert loaded.get("demo").keygen() == b"x"
     loaded.close()
     loaded.close()
-    assert happened == [{"a": 1, "identities": ("/identities",)}, "keygen", "close"]
+    assert happened == [{"a": 1, "identities": ("/identities",), "ui": NOBODY}, "keygen", "close"]
 
 
-def test_options_cannot_name_identities(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_cannot_name_what_comes_from_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Options] = []
 
     def keygen(options: Options) -> bytes:
@@ -129,9 +155,30 @@ def test_options_cannot_name_identities(monkeypatch: pytest.MonkeyPatch) -> None
         return b"x"
 
     monkeypatch.setattr(plugins, "_find", lambda _name: module(vault_keygen=keygen))
-    Plugins({"demo": {"identities": "/mine"}}, ("/identities",)).get("demo").keygen()
-    Plugins({}, ()).get("demo").keygen()
-    assert seen == [{"identities": ("/identities",)}, {"identities": ()}]
+    mine: Options = {"identities": "/mine", "ui": "mine"}
+    Plugins({"demo": mine}, ("/identities",), NOBODY).get("demo").keygen()
+    Plugins({}, (), NOBODY).get("demo").keygen()
+    assert seen == [
+        {"identities": ("/identities",), "ui": NOBODY},
+        {"identities": (), "ui": NOBODY},
+    ]
+
+
+def test_only_age_can_ask_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[str]] = {}
+
+    def found(name: str) -> ModuleType:
+        def keygen(options: Options) -> bytes:
+            seen[name] = set(options)
+            return b"x"
+
+        return module(vault_keygen=keygen)
+
+    monkeypatch.setattr(plugins, "_find", found)
+    given = Plugins({}, (), NOBODY)
+    for name in ("age", "demo"):
+        given.get(name).keygen()
+    assert seen == {"age": {"identities", "ui", "key_plugin"}, "demo": {"identities", "ui"}}
 
 
 def test_all_plugins_are_closed_also_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +196,7 @@ def test_all_plugins_are_closed_also_when_one_fails(monkeypatch: pytest.MonkeyPa
         return made
 
     monkeypatch.setattr(plugins, "_find", found)
-    loaded = Plugins({}, ())
+    loaded = Plugins({}, (), NOBODY)
     for name in ("one", "two", "three"):
         loaded.get(name)
     with pytest.raises(PluginError, match="plugin 'two': close failed with RuntimeError"):
@@ -173,6 +220,30 @@ def test_a_hook_that_is_not_marked_is_missing() -> None:
     made = ModuleType("made")
     vars(made)["vault_keygen"] = lambda: b"x"
     assert "does not implement" in refusal(lambda: Backend("demo", made, {}).keygen()).message
+
+
+def test_a_plugin_without_preparation_is_not_asked_for_it() -> None:
+    backend(vault_keygen=lambda: b"x").prepare([b"cipher"])
+
+
+@pytest.mark.parametrize("answer", [None, "yes", 1, b"x"])
+def test_a_preparation_answers_true(answer: object) -> None:
+    asked: list[object] = []
+
+    def prepare(ciphertexts: list[bytes]) -> bool:
+        asked.append(ciphertexts)
+        return True
+
+    backend(vault_prepare=prepare).prepare([b"one", b"two"])
+    assert asked == [[b"one", b"two"]]
+    error = refusal(lambda: backend(vault_prepare=answering(answer)).prepare([b"cipher"]))
+    assert error.message == f"plugin 'demo': vault_prepare returned {type(answer).__name__}, not bool"
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+def test_a_preparation_that_fails_is_told_by_its_kind(kind: type[BaseException]) -> None:
+    error = refusal(lambda: backend(vault_prepare=raising(kind("text"))).prepare([b"cipher"]))
+    assert error.message == f"plugin 'demo': vault_prepare failed with {kind.__name__}"
 
 
 def test_a_plugin_without_bindings_has_none() -> None:
@@ -320,7 +391,7 @@ def test_a_failure_while_loading_is_the_plugins(
 
     for find in (lambda _name: Making, lambda name: raising(kind(name))()):
         monkeypatch.setattr(plugins, "_find", find)
-        error = refusal(lambda: Plugins({}, ()).get("demo"))
+        error = refusal(lambda: Plugins({}, (), NOBODY).get("demo"))
         assert error.message == f"plugin 'demo': loading failed with {kind.__name__}"
 
 
@@ -345,7 +416,7 @@ def test_a_plugin_that_fails_when_it_is_looked_at_is_refused(
 
     for plugin in (Looked, Listed):
         monkeypatch.setattr(plugins, "_find", lambda _name, plugin=plugin: plugin)
-        refusal(lambda: Plugins({}, ()).get("demo"))
+        refusal(lambda: Plugins({}, (), NOBODY).get("demo"))
 
 
 @pytest.mark.parametrize("plugin", [None, 1, "text", object()])
@@ -353,7 +424,7 @@ def test_an_entry_point_that_is_no_plugin_implements_nothing(
     monkeypatch: pytest.MonkeyPatch, plugin: object
 ) -> None:
     monkeypatch.setattr(plugins, "_find", lambda _name: plugin)
-    refusal(lambda: Plugins({}, ()).get("demo").keygen())
+    refusal(lambda: Plugins({}, (), NOBODY).get("demo").keygen())
 
 
 @pytest.mark.parametrize("name", ["core", "age", "self"])
@@ -368,7 +439,7 @@ def test_a_plugin_may_have_any_name(name: str) -> None:
 
 def test_a_plugin_that_is_not_installed_is_told() -> None:
     with pytest.raises(PluginError, match="plugin 'no-such-plugin' is not installed") as caught:
-        Plugins({}, ()).get("no-such-plugin")
+        Plugins({}, (), NOBODY).get("no-such-plugin")
     assert caught.value.hint == "vault plugins lists those that are"
     assert not plugins.is_installed("no-such-plugin")
 
@@ -377,14 +448,14 @@ def test_a_plugin_that_is_not_installed_is_told() -> None:
 def test_what_is_no_name_is_not_installed(name: str) -> None:
     assert not plugins.is_installed(name)
     with pytest.raises(VaultError):
-        Plugins({}, ()).get(name)
+        Plugins({}, (), NOBODY).get(name)
 
 
 def test_built_in_plugins_are_there_without_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_entry_points", raising(AssertionError("it looked")))
     for name in plugins.BUILT_IN:
         assert plugins.is_installed(name)
-        assert Plugins({}, ()).get(name).name == name
+        assert Plugins({}, (), NOBODY).get(name).name == name
 
 
 def test_a_manager_holds_the_core_and_one_plugin() -> None:
@@ -392,5 +463,5 @@ def test_a_manager_holds_the_core_and_one_plugin() -> None:
     assert one._manager is not two._manager
     for made in (one, two):
         assert len(made._manager.get_plugins()) == 2
-        assert made._implementation in made._manager.get_plugins()
+        assert made.implementation in made._manager.get_plugins()
     assert (one.keygen(), two.keygen()) == (b"1", b"2")

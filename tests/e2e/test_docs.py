@@ -1,5 +1,6 @@
 """The documents do what they say: every fenced block of README.md and docs/ is run."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 from support import documents, needs
 from support.documents import CHECKOUT
 from support.host import DOCUMENT, KEY, Host
-from support.vaults import made_key
+from support.vaults import made_key, make_vault, run_vault
+from tskeyvault import local
+from tskeyvault.binding import Binding
 
-README = "README.md"
+README, FORMAT, TUTORIAL = "README.md", "docs/format.md", "docs/plugins.md"
 DEMO, TESTS = "sh docs/demo.sh\n", "sh tests/run.sh\n"
 SECONDS = 120
 
@@ -46,6 +49,8 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     # them; toml: all of them, by the fixture "host"; a block without a language is a drawing.
     run = {(README, "sh"), (README, "toml"), (README, "ini"), (README, "")}
     run |= {(DOCUMENT, "sh"), (DOCUMENT, "toml"), (DOCUMENT, "ini")}
+    run |= {(TUTORIAL, "sh"), (TUTORIAL, "toml"), (TUTORIAL, "python")}  # test_docs_plugins.py
+    run |= {(FORMAT, "text"), (FORMAT, "json"), (FORMAT, "toml")}  # below
     found = {
         (block.document, block.language) for name in documents.names() for block in documents.blocks(name)
     }
@@ -107,8 +112,34 @@ def test_the_commands_for_a_new_host_say_what_the_document_says(host: Host) -> N
 
 
 def test_every_service_that_the_documents_describe_can_be_delivered(host: Host) -> None:
-    tables = "".join(text for name in documents.names() for text in documents.texts(name, "toml"))
+    tables = "".join(text for name in (README, DOCUMENT) for text in documents.texts(name, "toml"))
     names = set(re.findall(r"^\[services\.([\w-]+)\.", tables, re.MULTILINE))
     assert names == {"sidecar", "tailscale-sidecar"}
     for name in names:
         assert "can be delivered to" in host.vault("--vault", "/srv/vault", "materialize", name, "--check")
+
+
+def test_the_format_is_what_is_written(tmp_path: Path) -> None:
+    made = make_vault(tmp_path / "vault")
+    assert (
+        run_vault("insert", "tailscale/container-key", "--vault", made.directory, input=made_key()).code == 0
+    )
+    written = {str(path.relative_to(made.directory)) for path in made.directory.rglob("*") if path.is_file()}
+    tree, stanza = documents.texts(FORMAT, "text")
+    shown = set(tree.split())
+    assert {path for path in written if not path.startswith(".git/")} <= shown
+    head = (made.directory / "secrets/tailscale/container-key.age").read_bytes()
+    assert stanza.splitlines()[0].encode() in head.splitlines()
+    binding, state = (json.loads(text) for text in documents.texts(FORMAT, "json"))
+    assert set(binding) == set(Binding._fields)
+    (kept,) = Path(os.environ["XDG_STATE_HOME"]).glob("tskeyvault/*.json")
+    assert set(json.loads(kept.read_text())) == set(state)
+
+
+def test_the_local_configuration_of_the_format_is_read(tmp_path: Path) -> None:
+    config = tmp_path / "config/tskeyvault/config.toml"
+    config.parent.mkdir(parents=True)
+    (text,) = documents.texts(FORMAT, "toml")
+    config.write_text(text)
+    found = local.load({"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    assert (found.vault, found.commit, found.plugins) == ("/srv/vault", True, {"age": {}})

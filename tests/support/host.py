@@ -115,7 +115,7 @@ class Host:
     def _make_team(self) -> None:
         self.machine.write("/srv/team/gitconfig", _GIT)
         self._team("init", _TEAM)
-        tables = [text for document in documents.names() for text in documents.texts(document, "toml")]
+        tables = [text for document in ("README.md", DOCUMENT) for text in documents.texts(document, "toml")]
         path = f"{_TEAM}/vault.toml"
         self.machine.write(path, "\n".join([self.machine.path(path).read_text(), *tables, _SERVICES]))
         for name in (KEY, "one", "two", "three"):

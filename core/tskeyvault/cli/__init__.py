@@ -26,12 +26,23 @@ COMMANDS = {
     "init": Command("init", "make a vault in this git repository"),
     "keygen": Command("keygen", "make an age key for this user or host"),
     "insert": Command("insert", "put a secret into the vault"),
+    "generate": Command("generate", "put a random secret into the vault"),
     "show": Command("show", "write a secret to standard output"),
+    "edit": Command("edit", "change a secret in an editor"),
     "ls": Command("ls", "list secrets"),
+    "find": Command("find", "list secrets by a part of their name"),
+    "grep": Command("grep", "search within the secrets"),
+    "status": Command("status", "age, expiry and readers of the secrets, without a key"),
+    "mv": Command("mv", "rename secrets"),
+    "cp": Command("mv", "copy secrets"),
     "rm": Command("rm", "remove secrets"),
-    "recipients": Command("recipients", "list, add or approve those who can read"),
+    "recipients": Command("recipients", "list, add, remove or approve those who can read"),
+    "rekey": Command("rekey", "re-encrypt what other recipients can read than should"),
     "materialize": Command("materialize", "deliver a service's secrets as files under /run"),
+    "run": Command("run", "give a service's values to one process as its environment"),
+    "git": Command("git", "run git in the vault"),
     "plugins": Command("plugins", "list the installed plugins"),
+    "completion": Command("completion", "print completion for a shell"),
 }
 """All commands; only the module of the one that is called is imported."""
 
@@ -98,16 +109,17 @@ def _run(argv: list[str]) -> int:
         os.getcwd()
     except OSError:
         raise UsageError("the current directory is gone", "go to one that is there") from None
-    before, name, after = _split(argv)
+    before, name, after = split(argv)
     if not name:
         return _without_command(before)
     if name not in COMMANDS:
         raise UsageError("no such command", _nearest(name))
     options = parser_for(name).parse_args([*before, *after])
+    options.command = name
     return _module(name).run(options)
 
 
-def _split(argv: list[str]) -> tuple[list[str], str, list[str]]:
+def split(argv: list[str]) -> tuple[list[str], str, list[str]]:
     """Split *argv* at the command: the first word that is no option and no option's value."""
     at = 0
     while at < len(argv) and argv[at].startswith("-"):

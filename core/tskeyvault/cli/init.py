@@ -3,7 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 
-from tskeyvault import config, files, git, local, recipients
+from tskeyvault import config, files, git, local, names, recipients
 from tskeyvault.errors import DeliveryError, UsageError
 from tskeyvault.plugins import Plugins, recipients_file
 from tskeyvault.recipients import Recipient, Recipients
@@ -54,10 +54,10 @@ def run(options: Namespace) -> int:
         git.init(directory)
         terminal.say(f"made a git repository in '{directory}'")
     written = _write(directory, own)
-    with opened(place(options)._replace(vault=directory), os.environ, terminal.warn) as vault:
+    with opened(place(options)._replace(vault=directory), os.environ, terminal.USER) as vault:
         if _RECIPIENTS in written:
             vault.state.approve({_RECIPIENTS: tuple(own)})
-            terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(own)}")
+            terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(map(names.shown, own))}")
         else:
             terminal.say(f"made a vault in '{directory}'; its recipients were there: vault recipients ack")
         vault.commit(written, "Make a vault", wanted=not options.no_commit)
@@ -69,7 +69,7 @@ def _own_recipients(identity: str) -> list[str]:
     if not identities:
         terminal.say("there is no age key yet: making one")
         return keygen.make(keygen.own_file(os.environ))
-    plugins = Plugins({}, identities)
+    plugins = Plugins({}, identities, terminal.USER)
     try:
         return plugins.get(_BACKEND).own_recipients()
     finally:

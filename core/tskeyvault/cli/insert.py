@@ -4,8 +4,9 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
-from tskeyvault import limits, names
+from tskeyvault import binding, change, limits, names
 from tskeyvault.errors import UsageError
+from tskeyvault.names import Reference
 from tskeyvault.recipients import RecipientsChangedError
 from tskeyvault.vault import Vault, opened
 
@@ -17,25 +18,33 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the secret, like tailscale/container-key")
     parser.add_argument("-m", "--multiline", action="store_true", help="read several lines, to end of file")
     parser.add_argument("-f", "--force", action="store_true", help="replace what is there without asking")
+    parser.add_argument("--expires", metavar="WHEN", help="when to replace it: 90d, 12w, 2y or 2027-01-31")
     parser.add_argument("--no-commit", action="store_true", help="do not commit to git")
 
 
 def run(options: Namespace) -> int:
     """Encrypt standard input, its exact bytes, or what is typed, to the approved recipients."""
     reference = names.reference(options.name)
+    expires = binding.expiry(options.expires) if options.expires else None
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    put(
+        options, reference, expires, lambda: terminal.read_secret(str(reference), multiline=options.multiline)
+    )
+    return 0
+
+
+def put(options: Namespace, reference: Reference, expires: str | None, value: Callable[[], bytes]) -> None:
+    """Write the secret *reference*, after asking what has to be asked; only then is *value* called for."""
+    with opened(place(options), os.environ, terminal.USER) as vault:
         entry = vault.entry_for(reference)
         exists = vault.store.find(reference) is not None
         if exists and not options.force and not terminal.confirm(f"secret '{reference}' exists. replace it?"):
             raise UsageError(f"secret '{reference}' exists", "--force replaces it")
         approve(vault, lambda: vault.readers(entry))
-        plaintext = terminal.read_secret(str(reference), multiline=options.multiline)
-        vault.write(reference, plaintext, force=exists)
+        change.write(vault, reference, value(), force=exists, expires=expires)
         verb = "Replace" if exists else "Add"
         vault.commit([entry.path], f"{verb} secret {reference}", wanted=not options.no_commit)
     terminal.say(f"{'replaced' if exists else 'wrote'} secret '{reference}'")
-    return 0
 
 
 def approve(vault: Vault, attempt: Callable[[], object]) -> None:

@@ -20,11 +20,15 @@ def arguments(parser: ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", help="where to write it (default: this user's own identities)"
     )
 
+    parser.add_argument(
+        "--pq", action="store_true", help="a post-quantum key: every reader needs age 1.3 or newer"
+    )
+
 
 def run(options: Namespace) -> int:
     """Write a new identity file, never over an existing one; print its recipient."""
     path = os.path.abspath(options.output) if options.output else own_file(os.environ)
-    terminal.lines(make(path))
+    terminal.lines(make(path, post_quantum=options.pq))
     return 0
 
 
@@ -33,7 +37,7 @@ def own_file(environ: Mapping[str, str]) -> str:
     return os.path.join(local.config_directory(environ), local.IDENTITIES)
 
 
-def make(path: str) -> list[str]:
+def make(path: str, *, post_quantum: bool = False) -> list[str]:
     """Write a new identity file at *path*, mode 0600; return its recipients.
 
     Raises UsageError when something is there already.
@@ -44,7 +48,7 @@ def make(path: str) -> list[str]:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError:
         raise DeliveryError(f"'{folder}' cannot be made") from None
-    plugins = Plugins({}, (path,))
+    plugins = Plugins({PLUGIN: {"post_quantum": post_quantum}}, (path,), terminal.USER)
     try:
         backend = plugins.get(PLUGIN)
         with files.directory(folder) as fd:

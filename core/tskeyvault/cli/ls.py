@@ -19,17 +19,12 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the names, sorted, one a line."""
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         entries = vault.store.entries(
             lambda path: terminal.warn(f"passed over, not a secret: {names.shown(path)}")
         )
     found = [entry for entry in entries if not folder or f"{entry.name}/".startswith(f"{folder}/")]
     if folder and not found:
         raise NotFoundError(f"'{folder}' holds no secrets", "vault ls shows all")
-    if options.json:
-        terminal.as_json(
-            [{"name": entry.name, "plugin": entry.plugin, "path": entry.path} for entry in found]
-        )
-    else:
-        terminal.lines(entry.name for entry in found)
+    terminal.entries(found, json=options.json)
     return 0

@@ -1,10 +1,10 @@
-"""``vault recipients``: list, add or approve those who can read."""
+"""``vault recipients``: list, add, remove or approve those who can read."""
 
 import os
 from argparse import ArgumentParser, Namespace
 
-from tskeyvault import git, limits, names, plugins, recipients
-from tskeyvault.errors import IntegrityError, UsageError
+from tskeyvault import change, git, limits, names, plugins, recipients
+from tskeyvault.errors import IntegrityError, NotFoundError, UsageError
 from tskeyvault.recipients import Change, Recipient, Recipients
 from tskeyvault.spec import Secret
 from tskeyvault.store import FOLDER
@@ -12,35 +12,44 @@ from tskeyvault.vault import Vault, opened
 
 from . import common, place, terminal
 from .insert import approve
+from .rekey import show_plan
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|add|ack")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|add|rm|ack")
     listing = verbs.add_parser("ls", help="list recipients files and who stands in them", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="as JSON")
     adding = verbs.add_parser("add", help="let somebody read, and re-encrypt for them", allow_abbrev=False)
     adding.add_argument("recipient", metavar="RECIPIENT", help="like age1...")
     adding.add_argument("--name", default="", metavar="TEXT", help="whose it is, for a comment in the file")
-    adding.add_argument("--folder", default="", metavar="FOLDER", help="for the secrets of a folder only")
-    adding.add_argument("--plugin", default="", metavar="NAME", help="of another plugin than the vault's own")
-    adding.add_argument("--no-commit", action="store_true", help="do not commit to git")
+    removing = verbs.add_parser("rm", help="let somebody read no longer, and re-encrypt", allow_abbrev=False)
+    removing.add_argument(
+        "recipient", metavar="RECIPIENT", help="the recipient, or the name it was added with"
+    )
+    for verb in (adding, removing):
+        verb.add_argument("--folder", default="", metavar="FOLDER", help="for the secrets of a folder only")
+        verb.add_argument(
+            "--plugin", default="", metavar="PLUGIN", help="of another plugin than the vault's own"
+        )
+        verb.add_argument("--plan", action="store_true", help="only say what would be re-encrypted")
+        verb.add_argument("--no-commit", action="store_true", help="do not commit to git")
     approving = verbs.add_parser(
         "ack", help="approve recipients that were changed elsewhere", allow_abbrev=False
     )
     approving.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    for verb in (listing, adding, approving):
+    for verb in (listing, adding, removing, approving):
         common(verb)
 
 
 def run(options: Namespace) -> int:
     """Do what the verb says."""
-    with opened(place(options), os.environ, terminal.warn) as vault:
-        return {"ls": _list, "add": _add, "ack": _ack}[options.verb](vault, options)
+    with opened(place(options), os.environ, terminal.USER) as vault:
+        return {"ls": _list, "add": _add, "rm": _remove, "ack": _ack}[options.verb](vault, options)
 
 
 def _list(vault: Vault, options: Namespace) -> int:
-    unapproved = {change.path for change in recipients.changes(vault.store, vault.state)}
+    unapproved = {it.path for it in recipients.changes(vault.store, vault.state)}
     files = vault.store.recipients_files(lambda path: terminal.warn(f"passed over: {names.shown(path)}"))
     found = [recipients.load(vault.store, path) for _, path in files]
     if options.json:
@@ -62,24 +71,69 @@ def _list(vault: Vault, options: Namespace) -> int:
 
 
 def _add(vault: Vault, options: Namespace) -> int:
-    limits.protect_memory()
-    plugin = names.plugin(options.plugin or vault.settings.backend)
-    folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     entry = Recipient(options.recipient.strip(), _label(options.name))
+    plugin, path, before = _present(vault, options)
     _refuse_unusable(vault, plugin, entry.text)
-    path = "/".join(part for part in (FOLDER, folder, plugins.recipients_file(plugin)) if part)
-    before: tuple[Recipient, ...] = ()
-    if vault.store.nearest(plugins.recipients_file(plugin), folder):
-        approve(vault, lambda: recipients.approved(vault.store, vault.state, vault.directory, plugin, folder))
-        before = recipients.governing(vault.store, plugin, folder).entries
     if any(known.text == entry.text for known in before):
         raise UsageError(f"{names.shown(entry.text)} can read that already")
-    changed = vault.change_recipients(plugin, Recipients(path, (*before, entry)))
     whom = entry.label or names.shown(entry.text)
-    touched = [path, *(one.path for one in changed)]
-    vault.commit(touched, f"Let {whom} read {folder or 'all secrets'}", wanted=not options.no_commit)
-    terminal.say(f"{whom} can read {len(changed)} secrets{f' of {folder}' if folder else ''}")
+    count = _change(vault, options, Recipients(path, (*before, entry)), f"Let {whom} read")
+    if not options.plan:
+        terminal.say(f"{whom} can read {_counted(count)}")
     return 0
+
+
+def _remove(vault: Vault, options: Namespace) -> int:
+    plugin, path, before = _present(vault, options)
+    wanted = options.recipient.strip()
+    if not wanted:  # those without a name are not meant
+        raise UsageError("which recipient?", "vault recipients ls")
+    gone = [entry for entry in before if wanted in {entry.text, entry.label}]
+    kept = tuple(entry for entry in before if entry not in gone)
+    if not gone:
+        raise NotFoundError(f"{names.shown(wanted)} is not among the recipients", "vault recipients ls")
+    if not kept:
+        raise UsageError("that would leave nobody who can read", "add somebody first")
+    whom = ", ".join(entry.label or names.shown(entry.text) for entry in gone)
+    known = change.governed(vault, plugin, path)
+    _change(vault, options, Recipients(path, kept), f"Let {whom} read no longer")
+    if not options.plan:
+        terminal.say(
+            f"{whom} reads nothing new, and knows what was there before: rotate {_counted(len(known))}"
+        )
+        terminal.lines(entry.name for entry in known)
+    return 0
+
+
+def _present(vault: Vault, options: Namespace) -> tuple[str, str, tuple[Recipient, ...]]:
+    """Return plugin, the path of the recipients file to change, and who reads there now, approved."""
+    plugin = names.plugin(options.plugin or vault.settings.backend)
+    folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
+    path = "/".join(part for part in (FOLDER, folder, plugins.recipients_file(plugin)) if part)
+    if not vault.store.nearest(plugins.recipients_file(plugin), folder):
+        return plugin, path, ()
+    approve(vault, lambda: recipients.approved(vault.store, vault.state, vault.directory, plugin, folder))
+    return plugin, path, recipients.governing(vault.store, plugin, folder).entries
+
+
+def _change(vault: Vault, options: Namespace, changed: Recipients, what: str) -> int:
+    """Write *changed* and re-encrypt what it governs, or with --plan say so; return how many that are."""
+    limits.protect_memory()
+    plugin = names.plugin(options.plugin or vault.settings.backend)
+    with vault.store.lock():
+        entries = change.governed(vault, plugin, changed.path)
+        tasks = change.plan(vault, entries, changed)
+        show_plan(tasks)
+        if options.plan:
+            return len(entries)
+        written = change.rekey(vault, tasks, terminal.progress, changed)
+    where = f"the secrets of {options.folder}" if options.folder else "all secrets"
+    vault.commit(written, f"{what} {where}", wanted=not options.no_commit)
+    return len(entries)
+
+
+def _counted(number: int) -> str:
+    return f"{number} secret{'' if number == 1 else 's'}"
 
 
 def _ack(vault: Vault, options: Namespace) -> int:
@@ -87,20 +141,20 @@ def _ack(vault: Vault, options: Namespace) -> int:
     if not found:
         terminal.say("all recipients are approved")
         return 0
-    for change in found:
-        _show(vault, change)
+    for one in found:
+        _show(vault, one)
     if not options.yes and not terminal.confirm("is this how it should be?"):
         raise IntegrityError("not approved", "vault recipients ack --yes approves without asking")
-    vault.state.approve({change.path: None if change.gone else change.now for change in found})
-    terminal.say(f"approved {', '.join(names.shown(change.path) for change in found)}")
+    vault.state.approve({one.path: None if one.gone else one.now for one in found})
+    terminal.say(f"approved {', '.join(names.shown(one.path) for one in found)}")
     return 0
 
 
-def _show(vault: Vault, change: Change) -> None:
-    terminal.say("\n  ".join([names.shown(change.path), *change.lines]))
-    if who := git.last_change(vault.directory, change.path):
+def _show(vault: Vault, found: Change) -> None:
+    terminal.say("\n  ".join([names.shown(found.path), *found.lines]))
+    if who := git.last_change(vault.directory, found.path):
         terminal.say(f"  last changed in {who}")
-    if git.is_dirty(vault.directory, change.path):
+    if git.is_dirty(vault.directory, found.path):
         terminal.say("  with changes that are not committed")
 
 

@@ -3,7 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 
-from tskeyvault import names
+from tskeyvault import change, names
 from tskeyvault.errors import NotFoundError, UsageError
 from tskeyvault.store import Entry
 from tskeyvault.vault import Vault, opened
@@ -21,7 +21,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Remove all that is named, after asking once, or nothing."""
-    with opened(place(options), os.environ, terminal.warn) as vault:
+    with opened(place(options), os.environ, terminal.USER) as vault:
         entries = [
             entry for name in options.names for entry in _named(vault, name, recursive=options.recursive)
         ]
@@ -29,7 +29,7 @@ def run(options: Namespace) -> int:
         shown = ", ".join(f"'{entry.name}'" for entry in entries)
         if not options.force and not terminal.confirm(f"remove {shown}?"):
             raise UsageError(f"{shown} not removed", "--force removes without asking")
-        vault.remove(entries)
+        change.remove(vault, entries)
         vault.commit(
             [entry.path for entry in entries], f"Remove {_counted(entries)}", wanted=not options.no_commit
         )

@@ -4,12 +4,18 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 from tskeyvault import names
 from tskeyvault.errors import DeliveryError, UsageError, VaultError
 
+if TYPE_CHECKING:
+    from tskeyvault.spec import UI
+    from tskeyvault.store import Entry
+
+_LONG = 20
+"""Steps from which on progress is shown."""
 _LINE = 2000
 """Characters of a message's line; more is cut, since parts of it may come from a hostile file."""
 _TYPED = 4095
@@ -45,6 +51,22 @@ def lines(items: Iterable[str]) -> None:
             _put(stream, f"{_safe(item)}\n")
 
 
+def entries(found: Iterable["Entry"], *, json: bool) -> None:
+    """Print secrets, a name a line, or as JSON: name, plugin and path of each."""
+    if json:
+        as_json([{"name": it.name, "plugin": it.plugin, "path": it.path} for it in found])
+    else:
+        lines(it.name for it in found)
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print *rows* of equal length in aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
 def as_json(value: object) -> None:
     """Print *value* as JSON."""
     with _output() as stream:
@@ -64,6 +86,13 @@ def write(data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(stream.fileno(), view) :]
+
+
+def progress(done: int, total: int) -> None:
+    """Show on a terminal that *done* of *total* steps are done; a short work shows nothing."""
+    if total < _LONG or sys.stderr is None or not sys.stderr.isatty():
+        return
+    _put(sys.stderr, f"\rvault: {done} of {total}" + ("\n" if done == total else ""))
 
 
 def is_interactive() -> bool:
@@ -126,6 +155,34 @@ def ask_hidden(prompt: str) -> bytes:
     if not line:
         raise UsageError("nothing was typed")
     return line.removesuffix(b"\n")
+
+
+class _User:
+    """The user at the terminal, or nobody where there is none: :class:`tskeyvault.spec.UI`."""
+
+    def message(self, text: str) -> None:
+        say(text)
+
+    def confirm(self, question: str, yes: str, no: str) -> bool | None:
+        if not is_interactive():
+            return None
+        say(question)
+        return confirm(f"{yes or 'go on'}{f' (or {no})' if no else ''}?")
+
+    def public(self, prompt: str) -> str | None:
+        if not is_interactive():
+            return None
+        _put(sys.stderr, f"{_safe(prompt)} ")
+        return _typed(sys.stdin.fileno()).decode(errors="replace").removesuffix("\n")
+
+    def secret(self, prompt: str) -> bytes | None:
+        try:
+            return ask_hidden(f"{prompt} ")
+        except UsageError:
+            return None
+
+
+USER: "UI" = _User()
 
 
 def _typed(terminal: int) -> bytes:

@@ -1,6 +1,5 @@
 """Writing the files of a service: stage all, check all, rename all; and removing them again."""
 
-import contextlib
 import json
 import os
 import stat
@@ -44,7 +43,7 @@ def deliver(directory: int, service: str, parcels: Sequence[Parcel]) -> list[str
         staged: list[_Staged] = []
         try:
             for parcel in parcels:
-                _refuse_folder(directory, parcel.target.name)
+                files.refuse_directory(directory, parcel.target.name)
                 temporary = parcel.write(parcel.target)
                 if temporary in {item.temporary for item in staged}:
                     raise PluginError("a plugin staged one file for two targets")
@@ -133,12 +132,6 @@ def _same(directory: int, item: _Staged) -> bool:
     except VaultError:
         return False
     return contents[0] == contents[1]
-
-
-def _refuse_folder(directory: int, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-            raise DeliveryError(f"'{name}' is a directory")
 
 
 def _identity(directory: int, name: str) -> _Identity | None:

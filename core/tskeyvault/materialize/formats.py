@@ -35,6 +35,19 @@ def render(file: File, plaintexts: Mapping[Reference, bytes]) -> bytes:
     return (json.dumps(texts, ensure_ascii=False) + "\n").encode()
 
 
+def variable(reference: Reference, data: bytes) -> str:
+    """Return the secret *data* as the value of an environment variable: text, without a newline at its end.
+
+    Raises DeliveryError.
+    """
+    if not data:
+        raise DeliveryError(f"secret '{reference}' is empty")
+    text = _text(reference, data.removesuffix(b"\n"))
+    if "\0" in text:
+        raise DeliveryError(f"secret '{reference}' has a NUL byte, which no variable can hold")
+    return text
+
+
 def _line(reference: Reference, data: bytes) -> bytes:
     line = data.removesuffix(b"\n")
     if not line:

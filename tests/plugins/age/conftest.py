@@ -51,3 +51,37 @@ def age() -> Callable[..., bytes]:
         return done.stdout
 
     return run
+
+
+class SSHKeys:
+    """Makes SSH keys with the real ssh-keygen, each kind once a session."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def make(self, kind: str, *options: str, passphrase: str = "") -> Path:
+        """Return the path of a private key; the public one lies beside it, with ``.pub``."""
+        path = self._folder / "-".join([kind, *options, passphrase]).replace("/", "_")
+        if not path.exists():
+            command = [
+                "ssh-keygen",
+                "-q",
+                "-t",
+                kind,
+                "-N",
+                passphrase,
+                "-C",
+                "me@host",
+                *options,
+                "-f",
+                str(path),
+            ]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        return path
+
+
+@pytest.fixture(scope="session")
+def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> SSHKeys:
+    if shutil.which("ssh-keygen") is None:
+        pytest.fail("the program 'ssh-keygen' is not installed; tests/run.sh installs it", pytrace=False)
+    return SSHKeys(tmp_path_factory.mktemp("ssh"))

@@ -1,12 +1,17 @@
 """Whole files: the binding under the MAC, many recipients, and damage anywhere."""
 
+import io
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plugins.age.softkeys import TagIdentity, TagPQIdentity
 from tskeyvault.errors import IntegrityError, LockedError, UsageError
-from tskeyvault_age import file, header
-from tskeyvault_age.header import MAX_HEADER, MAX_STANZAS, Stanza
+from tskeyvault.spec import Stanza
+from tskeyvault_age import armor, file, header
+from tskeyvault_age.header import MAX_HEADER, MAX_STANZAS
+from tskeyvault_age.hybrid import HybridIdentity
 from tskeyvault_age.x25519 import X25519Identity
 
 BINDING = b"tailscale/key 7"
@@ -123,3 +128,59 @@ def test_malformed_stanza_for_someone_else_does_no_harm() -> None:
     good = file.encrypt(b"plain", [IDENTITY.recipient], b"")
     stanzas = [Stanza(("mlkem768x25519",), b"?"), *header.parse(good).stanzas]
     assert file.decrypt(_with_stanzas(good, stanzas, forge_mac=True), [IDENTITY]) == b"plain"
+
+
+def test_streams_and_bytes_are_the_same_format() -> None:
+    plaintext = bytes(200_000)
+    sealed, opened = io.BytesIO(), io.BytesIO()
+    file.encrypt_stream(io.BytesIO(plaintext), sealed, [IDENTITY.recipient], BINDING)
+    assert file.decrypt(sealed.getvalue(), [IDENTITY]) == plaintext
+    assert file.read_binding(sealed.getvalue()) == BINDING
+    for text in (sealed.getvalue(), armor.encode(sealed.getvalue())):
+        opened = io.BytesIO()
+        file.decrypt_stream(io.BytesIO(text), opened, [IDENTITY])
+        assert opened.getvalue() == plaintext
+
+
+def test_nothing_is_written_before_the_header_is_verified() -> None:
+    target = io.BytesIO()
+    with pytest.raises(LockedError):
+        file.decrypt_stream(io.BytesIO(file.encrypt(b"x", [IDENTITY.recipient], b"")), target, [])
+    assert target.getvalue() == b""
+
+
+def test_endless_header_is_given_up() -> None:
+    class Endless(io.RawIOBase):
+        total = 0
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            buffer[:] = b"-> a\n\n" * (len(buffer) // 6) + b"-> a\n\n"[: len(buffer) % 6]
+            self.total += len(buffer)
+            return len(buffer)
+
+    endless = Endless()
+    with pytest.raises(IntegrityError):
+        file.decrypt_stream(endless, io.BytesIO(), [IDENTITY])
+    assert endless.total < 2 * MAX_HEADER
+
+
+def test_kinds_that_cannot_be_mixed_are_named() -> None:
+    hybrid, tagged = HybridIdentity.generate().recipient, TagPQIdentity().recipient
+    with pytest.raises(UsageError) as caught:
+        file.encrypt(b"", [IDENTITY.recipient, hybrid], b"")
+    message = caught.value.message
+    assert f"{str(IDENTITY.recipient)[:20]}... (classic) and {str(hybrid)[:20]}... (post-quantum)" in message
+    assert "all must be post-quantum" in caught.value.hint
+    assert len(header.parse(file.encrypt(b"", [hybrid, tagged], b"")).stanzas) == 2
+    assert (
+        len(header.parse(file.encrypt(b"", [TagIdentity().recipient, IDENTITY.recipient], b"")).stanzas) == 2
+    )
+
+
+def test_readers_do_not_mind_a_mixture() -> None:
+    hybrid = HybridIdentity.generate()
+    good = file.encrypt(b"plain", [IDENTITY.recipient], b"")
+    file_key = IDENTITY.unwrap(header.parse(good).stanzas)
+    assert file_key is not None
+    stanzas = [*hybrid.recipient.wrap(file_key), *header.parse(good).stanzas]
+    assert file.decrypt(_with_stanzas(good, stanzas, forge_mac=True), [hybrid]) == b"plain"

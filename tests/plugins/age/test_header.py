@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tskeyvault.errors import IntegrityError
+from tskeyvault.spec import Stanza
 from tskeyvault_age import header
-from tskeyvault_age.header import MAX_HEADER, MAX_STANZAS, Stanza
+from tskeyvault_age.header import MAX_HEADER, MAX_STANZAS
 
 FILE_KEY = bytes(range(16))
 ARGUMENT = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=80)

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.age.softkeys import plugin_identity
 from tskeyvault.errors import ConfigError, LockedError, VaultError
+from tskeyvault.spec import Stanza
 from tskeyvault_age import bech32, identities
-from tskeyvault_age.identities import MAX_FILE
+from tskeyvault_age.hybrid import HybridIdentity
+from tskeyvault_age.identities import MAX_FILE, Identities
 from tskeyvault_age.x25519 import X25519Identity
 
 
@@ -24,8 +27,27 @@ def _everything(error: BaseException | None) -> str:
     return "\n".join(parts) + _everything(error.__context__)
 
 
+def _nobody(what: str) -> bytes:
+    raise LockedError(f"{what} needs a passphrase")
+
+
+def _parse(data: bytes, origin: str) -> Identities:
+    found = Identities()
+    found.add(data, origin, _nobody, None)
+    return found
+
+
+def _parse_and_try(data: bytes) -> None:
+    for identity in _parse(data, "f").native:
+        identity.unwrap([Stanza(("grease",), b"")])
+
+
 def _exported(data: bytes) -> list[str]:
-    return [identity.export() for identity in identities.parse(data, "f")]
+    return _keys(_parse(data, "f"))
+
+
+def _keys(found: Identities) -> list[str]:
+    return [identity.export() for identity in found.native if isinstance(identity, X25519Identity)]
 
 
 @given(
@@ -44,7 +66,7 @@ def test_comments_blank_lines_and_both_line_ends(lines: list[str], end: str, las
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_are_refused_as_an_error_of_the_vault(data: bytes) -> None:
     with pytest.raises((ConfigError, LockedError)):
-        identities.parse(data, "f")
+        _parse_and_try(data)
 
 
 @given(st.data())
@@ -53,8 +75,8 @@ def test_damaged_key_is_named_by_line_and_never_repeated(data: st.DataObject) ->
     place = data.draw(st.integers(0, len(key) - 1))
     other = data.draw(st.characters(codec="utf-8", exclude_characters="\n\r#" + key[place]))
     bad = key[:place] + other + key[place + 1 :]
-    with pytest.raises(ConfigError, match=r"^identity file 'f': line 3: ") as caught:
-        identities.parse(f"# a\n\n{bad}\n".encode(), "f")
+    with pytest.raises(ConfigError, match=r"^identity file 'f': line 3( is|:) ") as caught:
+        _parse(f"# a\n\n{bad}\n".encode(), "f")
     assert not _repeats(key, _everything(caught.value))
 
 
@@ -67,20 +89,33 @@ def _repeats(key: str, text: str) -> bool:
 
 def test_recipient_in_an_identity_file_is_called_by_its_name(identity: X25519Identity) -> None:
     with pytest.raises(ConfigError, match="line 2 is a recipient, not an identity") as caught:
-        identities.parse(f"#\n{identity.recipient}\n".encode(), "f")
+        _parse(f"#\n{identity.recipient}\n".encode(), "f")
     assert str(identity.recipient) not in _everything(caught.value)
 
 
 def test_key_beside_bytes_that_are_not_utf8_is_never_repeated(identity: X25519Identity) -> None:
     with pytest.raises(ConfigError, match="not UTF-8") as caught:
-        identities.parse(identity.export().encode() + b"\xff", "f")
+        _parse(identity.export().encode() + b"\xff", "f")
     assert not _repeats(identity.export(), _everything(caught.value))
+
+
+def test_keys_of_every_kind_are_told_apart(identity: X25519Identity) -> None:
+    hybrid = HybridIdentity.generate()
+    lines = [hybrid.export(), plugin_identity("demo"), identity.export()]
+    found = _parse("\n".join(lines).encode(), "f")
+    assert [str(own.recipient) for own in found.plain] == [str(hybrid.recipient), str(identity.recipient)]
+    assert [inner.name for inner in found.plugins] == ["demo"]
+
+
+def test_ssh_public_key_is_called_a_recipient() -> None:
+    with pytest.raises(ConfigError, match="line 1 is a recipient"):
+        _parse(b"ssh-ed25519 AAAA me@host", "f")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"# only a comment\r\n"])
 def test_file_without_an_identity_is_locked_with_a_hint(content: bytes) -> None:
     with pytest.raises(LockedError, match="holds no identity") as caught:
-        identities.parse(content, "f")
+        _parse(content, "f")
     assert "vault keygen" in caught.value.hint
 
 
@@ -89,13 +124,13 @@ def test_all_identities_of_all_files_are_taken_in_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("\n".join(keys[:2]))
     (tmp_path / "b").write_text("\n".join(keys[2:]))
     paths = [str(tmp_path / name) for name in ("a", "missing", "b")]
-    assert [identity.export() for identity in identities.load(paths)] == keys
+    assert _keys(identities.load(paths, _nobody)) == keys
 
 
 @pytest.mark.parametrize("paths", [[], ["/nonexistent/identity"]])
 def test_no_identity_file_at_all_is_locked_with_a_hint(paths: list[str]) -> None:
     with pytest.raises(LockedError, match=r"^no identity$") as caught:
-        identities.load(paths)
+        identities.load(paths, _nobody)
     assert "vault keygen" in caught.value.hint
 
 

@@ -37,7 +37,7 @@ def test_age_keygen_reads_our_identity_file_and_we_read_its(tmp_path: Path) -> N
     if shutil.which("age-keygen") is None:
         pytest.fail("the program 'age-keygen' is not installed; tests/run.sh installs it", pytrace=False)
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    ours.write_bytes(Plugin({}).vault_keygen())
+    ours.write_bytes(Plugin({}).vault_keygen({}))
     subprocess.run(["age-keygen", "-o", str(theirs)], capture_output=True, check=True)
     for path in (ours, theirs):
         public = subprocess.run(["age-keygen", "-y", str(path)], capture_output=True, check=True, text=True)

@@ -49,7 +49,7 @@ def test_import_is_light() -> None:
 
 
 def test_keygen_writes_the_form_of_age_keygen() -> None:
-    text = Plugin({}).vault_keygen().decode()
+    text = Plugin({}).vault_keygen({}).decode()
     form = (
         r"# created: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n"
         r"# public key: (age1[a-z0-9]{58})\n(AGE-SECRET-KEY-1[A-Z0-9]{58})\n"
@@ -57,7 +57,7 @@ def test_keygen_writes_the_form_of_age_keygen() -> None:
     match = re.fullmatch(form, text)
     assert match is not None
     assert str(X25519Identity.parse(match[2]).recipient) == match[1]
-    assert Plugin({}).vault_keygen().decode() != text
+    assert Plugin({}).vault_keygen({}).decode() != text
 
 
 def test_no_recipients_is_an_error(plugin: Plugin) -> None:
@@ -146,3 +146,59 @@ def test_own_recipients_are_listed_once(identity_file: Path, identity: X25519Ide
 def test_encryption_and_binding_need_no_identity(identity: X25519Identity) -> None:
     plugin = Plugin({})
     assert plugin.vault_binding(plugin.vault_encrypt(b"x", [str(identity.recipient)], b"b")) == b"b"
+
+
+def test_keygen_makes_post_quantum_keys_on_request(tmp_path: Path, secret: Secret) -> None:
+    text = Plugin({}).vault_keygen({"post_quantum": True})
+    assert re.fullmatch(rb"# created: \S+\n# public key: age1pq1\w+\nAGE-SECRET-KEY-PQ-1\w+\n", text)
+    (tmp_path / "i").write_bytes(text)
+    plugin = Plugin({"identities": (str(tmp_path / "i"),)})
+    (own,) = plugin.vault_own_recipients()
+    assert f"# public key: {own}\n".encode() in text
+    assert plugin.vault_decrypt(secret, plugin.vault_encrypt(b"x", [own], b"")) == b"x"
+
+
+def test_passphrase_file_is_not_opened_as_a_secret(
+    plugin: Plugin, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tskeyvault_age import scrypt
+
+    monkeypatch.setattr(scrypt, "_WRITTEN", 4)
+    with pytest.raises(LockedError, match="no identity opens it"):
+        plugin.vault_decrypt(secret, file.encrypt(b"x", [scrypt.ScryptRecipient(b"p")], b""))
+    with pytest.raises(UsageError):
+        plugin.vault_encrypt(b"x", ["scrypt"], b"")
+
+
+def test_x25519_loads_no_other_kind(identity_file: Path, identity: X25519Identity, tmp_path: Path) -> None:
+    sealed = tmp_path / "x.age"
+    sealed.write_bytes(file.encrypt(b"x", [identity.recipient], b""))
+    code = (
+        "import sys, pathlib; from tskeyvault_age import Plugin; from tskeyvault.spec import Secret;"
+        "plugin = Plugin({'identities': (sys.argv[1],)}); data = pathlib.Path(sys.argv[2]).read_bytes();"
+        "plugin.vault_prepare([data]); plugin.vault_decrypt(Secret('a', 'b'), data);"
+        "plugin.vault_encrypt(b'x', plugin.vault_own_recipients(), b''); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(identity_file), str(sealed)],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    ours = {name.removeprefix("tskeyvault_age.") for name in done.stdout.split() if "tskeyvault_age." in name}
+    lazy = {
+        "armor",
+        "hpke",
+        "hybrid",
+        "mlkem",
+        "program",
+        "protocol",
+        "scrypt",
+        "ssh",
+        "sshkey",
+        "sshwire",
+        "tag",
+    }
+    assert "x25519" in ours
+    assert not ours & lazy

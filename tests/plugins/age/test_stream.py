@@ -1,5 +1,8 @@
 """The payload: any size goes through, any change is noticed."""
 
+import io
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +68,64 @@ def test_empty_last_chunk_is_refused_though_it_verifies() -> None:
 def test_nonce_and_file_key_both_make_the_key() -> None:
     keys = {stream.payload_key(bytes([a]) * 16, bytes([b]) * 16) for a in range(3) for b in range(3)}
     assert len(keys) == 9
+
+
+class _Awkward(io.RawIOBase):
+    """A file that takes and gives only some bytes at a time, as pipes do."""
+
+    def __init__(self, content: bytes = b""):
+        self._file = io.BytesIO(content)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        return self._file.readinto(buffer[:1013])
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        return self._file.write(data[:1009])
+
+    def all(self) -> bytes:
+        return self._file.getvalue()
+
+
+@pytest.mark.parametrize("size", SIZES[:-1])
+def test_awkward_files_lose_nothing(size: int) -> None:
+    plaintext = bytes(range(251)) * (size // 251 + 1)
+    plaintext = plaintext[:size]
+    sealed, opened = _Awkward(), _Awkward()
+    stream.encrypt_stream(KEY, _Awkward(plaintext), sealed)
+    assert sealed.all() == stream.seal(KEY, plaintext)
+    stream.decrypt_stream(KEY, _Awkward(sealed.all()), opened)
+    assert opened.all() == plaintext
+
+
+def test_only_verified_chunks_are_written() -> None:
+    sealed = bytearray(stream.seal(KEY, b"a" * CHUNK + b"b" * CHUNK + b"c"))
+    sealed[CHUNK + 16] ^= 1
+    target = io.BytesIO()
+    with pytest.raises(IntegrityError, match="chunk 1"):
+        stream.decrypt_stream(KEY, io.BytesIO(sealed), target)
+    assert target.getvalue() == b"a" * CHUNK
+
+
+class _Full(io.RawIOBase):
+    """A disk that is full after some writes."""
+
+    def __init__(self, writes: int):
+        self._left = writes
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(28, "no space left")
+        return len(data)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2])
+def test_failure_to_write_is_raised_and_leaves_no_thread(writes: int) -> None:
+    before = threading.active_count()
+    with pytest.raises(OSError, match="no space left"):
+        stream.encrypt_stream(KEY, io.BytesIO(bytes(10 * CHUNK)), _Full(writes))
+    sealed = bytearray(stream.seal(KEY, bytes(10 * CHUNK)))
+    sealed[-1] ^= 1
+    with pytest.raises(IntegrityError):
+        stream.decrypt_stream(KEY, io.BytesIO(sealed), io.BytesIO())
+    assert threading.active_count() == before

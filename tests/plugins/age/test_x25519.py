@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tskeyvault.errors import IntegrityError, UsageError, VaultError
+from tskeyvault.spec import Stanza
 from tskeyvault_age import bech32
-from tskeyvault_age.header import Stanza, b64encode
+from tskeyvault_age.header import b64encode
 from tskeyvault_age.x25519 import X25519Identity, X25519Recipient
 
 FILE_KEY = bytes(range(16))
@@ -23,13 +24,13 @@ LOW_ORDER = [
 
 def test_only_the_identity_unwraps_what_its_recipient_wrapped(identity: X25519Identity) -> None:
     other = X25519Identity.generate()
-    stanzas = [other.recipient.wrap(FILE_KEY[::-1]), identity.recipient.wrap(FILE_KEY)]
+    stanzas = [*other.recipient.wrap(FILE_KEY[::-1]), *identity.recipient.wrap(FILE_KEY)]
     assert identity.unwrap(stanzas) == FILE_KEY
     assert other.unwrap(stanzas[1:]) is None
 
 
 def test_wrapping_twice_gives_stanzas_that_cannot_be_linked(identity: X25519Identity) -> None:
-    one, two = (identity.recipient.wrap(FILE_KEY) for _ in range(2))
+    one, two = (identity.recipient.wrap(FILE_KEY)[0] for _ in range(2))
     assert one.args[1] != two.args[1]
     assert one.body != two.body
 
@@ -77,7 +78,7 @@ def test_low_order_points_are_refused(point: bytes, identity: X25519Identity) ->
     "change", ["argument", "short share", "long share", "base64", "short", "long", "bare"]
 )
 def test_malformed_stanza_of_the_own_type_is_damage(change: str, identity: X25519Identity) -> None:
-    (kind, share), body = identity.recipient.wrap(FILE_KEY)
+    (((kind, share), body),) = identity.recipient.wrap(FILE_KEY)
     stanza = {
         "argument": Stanza((kind, share, "x"), body),
         "short share": Stanza((kind, b64encode(bytes(31)).decode()), body),
@@ -92,7 +93,7 @@ def test_malformed_stanza_of_the_own_type_is_damage(change: str, identity: X2551
 
 
 def test_stanzas_of_other_types_are_ignored(identity: X25519Identity) -> None:
-    ours = identity.recipient.wrap(FILE_KEY)
+    (ours,) = identity.recipient.wrap(FILE_KEY)
     others = [Stanza(("x25519", "?"), b""), Stanza(("grease",), b"x" * 99), Stanza(("scrypt", "a", "b"), b"")]
     assert identity.unwrap(others) is None
     assert identity.unwrap([*others, ours]) == FILE_KEY

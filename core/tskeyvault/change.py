@@ -1,0 +1,123 @@
+"""Changes to a vault: writing, moving and removing secrets, and re-encryption; each all or nothing."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from . import binding, recipients
+from .errors import UsageError
+from .names import Reference
+from .recipients import Recipients
+from .state import Seen
+from .store import FOLDER, Entry, refuse_large
+from .vault import Progress, Vault
+
+
+class Task(NamedTuple):
+    """A secret that is to be encrypted anew."""
+
+    entry: Entry
+    to: Recipients
+    why: str
+
+
+def write(
+    vault: Vault, reference: Reference, plaintext: bytes, *, force: bool, expires: str | None = None
+) -> Entry:
+    """Encrypt *plaintext* as the next generation of the secret *reference*; return where.
+
+    *expires* is a time in the form of a Binding. Raises UsageError when the secret exists and
+    *force* is not set, RecipientsChangedError.
+    """
+    refuse_large(plaintext)
+    with vault.store.lock():
+        entry = vault.entry_for(reference)
+        if not force and vault.store.find(Reference(entry.plugin, entry.name)):
+            raise UsageError(f"secret '{reference}' exists", "--force replaces it")
+        to = vault.readers(entry)
+        ciphertext, seen = vault.seal(entry, plaintext, to, created=binding.now(), expires=expires)
+        vault.store.change({entry.path: ciphertext})
+        vault.state.record({entry.path: seen})
+    return entry
+
+
+def remove(vault: Vault, entries: Iterable[Entry]) -> None:
+    """Remove the ciphertexts of *entries*; git keeps what was committed."""
+    with vault.store.lock():
+        vault.store.change({}, [entry.path for entry in entries])
+
+
+def transfer(vault: Vault, pairs: Sequence[tuple[Entry, Entry]], *, keep: bool, force: bool) -> None:
+    """Write each first entry's secret as the second, bound to its name and readers; *keep* the first or not.
+
+    Raises UsageError when a second one exists and *force* is not set.
+    """
+    with vault.store.lock():
+        contents: dict[str, bytes] = {}
+        seen: dict[str, Seen] = {}
+        for _, new in pairs:
+            if not force and vault.store.find(Reference(new.plugin, new.name)):
+                raise UsageError(f"secret '{new.name}' exists", "--force replaces it")
+        opened = vault.open(old for old, _ in pairs)
+        for old, new in pairs:
+            bound = opened[old].binding
+            created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
+            sealed = vault.seal(
+                new, opened[old].plaintext, vault.readers(new), created=created, expires=expires
+            )
+            contents[new.path], seen[new.path] = sealed
+        vault.store.change(contents, [] if keep else [old.path for old, _ in pairs])
+        vault.state.record(seen)
+
+
+def governed(vault: Vault, plugin: str, path: str) -> list[Entry]:
+    """Return the secrets that a recipients file at *path* governs, whether it is there yet or not."""
+    folder, _, file = path.removeprefix(f"{FOLDER}/").rpartition("/")
+    below = [
+        entry
+        for entry in vault.store.entries(lambda _: None)
+        if entry.plugin == plugin and entry.name.startswith(f"{folder}/" if folder else "")
+    ]
+    nearest = {entry: vault.store.nearest(file, entry.name.rpartition("/")[0]) for entry in below}
+    return [entry for entry in below if nearest[entry].count("/") <= path.count("/")]
+
+
+def plan(vault: Vault, entries: Iterable[Entry], to: Recipients | None = None) -> list[Task]:
+    """Return which of *entries* are not encrypted to those who read them now, or to *to*.
+
+    Needs no key: the binding says to whom a file was encrypted. Raises RecipientsChangedError.
+    """
+    tasks = []
+    for entry in entries:
+        approved = vault.readers(
+            entry
+        )  # also when *to* is given: a nearer file that was approved may be gone
+        readers = to or approved
+        bound = vault.binding(entry, vault.store.read(entry.path))
+        if bound is None:
+            tasks.append(Task(entry, readers, "not bound to its name yet"))
+        elif bound.recipients != binding.digest(readers.texts):
+            tasks.append(Task(entry, readers, "encrypted to other recipients"))
+    return tasks
+
+
+def rekey(
+    vault: Vault, tasks: Sequence[Task], progress: Progress, changed: Recipients | None = None
+) -> list[str]:
+    """Encrypt the secrets of *tasks* anew, and write the recipients file *changed*; return the paths written.
+
+    The caller holds the store's lock. Raises what :meth:`Vault.read` raises: who cannot read a
+    secret cannot let others read it.
+    """
+    contents: dict[str, bytes] = {changed.path: recipients.render(changed)} if changed else {}
+    seen: dict[str, Seen] = {}
+    opened = vault.open((task.entry for task in tasks), progress)
+    for task in tasks:
+        plaintext, bound = opened.pop(task.entry)
+        created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
+        sealed = vault.seal(task.entry, plaintext, task.to, created=created, expires=expires)
+        contents[task.entry.path], seen[task.entry.path] = sealed
+    vault.store.change(contents)
+    vault.state.record(seen)
+    if changed:
+        vault.state.approve({changed.path: changed.texts})
+    return list(contents)

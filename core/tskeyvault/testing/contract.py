@@ -1,0 +1,462 @@
+"""What every backend has to do, as tests to inherit."""
+
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar, cast
+
+import pytest
+
+from tskeyvault import limits
+from tskeyvault.errors import IntegrityError, LockedError, PluginError, UsageError, VaultError
+from tskeyvault.names import shown
+from tskeyvault.plugins import Backend
+from tskeyvault.spec import Secret
+
+from .watch import Watch, told, watched
+
+_HOSTILE = (
+    "",
+    " ",
+    "-o/dev/null",
+    "--help",
+    "../../x",
+    "nobody",
+    "line\nline",
+    "\0",
+    "\x1b[2J",
+    "x" * 100_000,
+)
+_LARGE = 200_000
+_PATTERN = 0.4
+"""A ciphertext that zlib makes this much smaller shows a pattern; hexadecimal digits come to 0.56."""
+
+T = TypeVar("T")
+
+
+class Member(NamedTuple):
+    """Somebody who uses the plugin: the loaded plugin with their key, and the recipients that belong to it."""
+
+    backend: Backend
+    recipients: tuple[str, ...]
+
+
+class _Nobody:
+    """There is nobody to ask in a test; what is said is looked at."""
+
+    def message(self, text: str) -> None:
+        """Look at *text*."""
+        told(text)
+
+    def confirm(self, question: str, yes: str, no: str) -> bool | None:
+        """Look at the question, answer nothing."""
+        told(f"{question} {yes} {no}")
+        return None
+
+    def public(self, prompt: str) -> str | None:
+        """Look at *prompt*, answer nothing."""
+        told(prompt)
+        return None
+
+    def secret(self, prompt: str) -> bytes | None:
+        """Look at *prompt*, answer nothing."""
+        told(prompt)
+        return None
+
+
+def member(
+    name: str, implementation: object, options: Mapping[str, object], recipients: Sequence[str]
+) -> Member:
+    """Return a Member for the plugin *name*: a module, an object, or a class that takes *options*.
+
+    ``identities`` and ``ui`` are filled in as the core does where *options* lack them.
+    """
+    complete = {"identities": (), "ui": _Nobody(), **options}
+    made = implementation(complete) if isinstance(implementation, type) else implementation
+    return Member(Backend(name, made, complete), tuple(recipients))
+
+
+class BackendContract:
+    """Inherit this, give the fixtures ``reader`` and ``stranger``, and run pytest."""
+
+    seconds = 20.0
+    """How long one call may take."""
+    damages = 400
+    """How many damaged ciphertexts to try, at most; fewer for a key derivation that is slow on purpose."""
+    binds = True
+    """Whether the format has a place for the binding. A backend without it protects less; say so."""
+    shares = True
+    """Whether a secret can have several recipients, and others than whoever encrypts it."""
+
+    secret = Secret("kit/secret", "secrets/kit/secret.kit")
+    """What the calls are about."""
+
+    _raised: VaultError | None = None
+
+    @pytest.fixture
+    def reader(self) -> Member:
+        """Give a member whose key belongs to its recipients."""
+        pytest.fail("the test class has no fixture 'reader'", pytrace=False)
+
+    @pytest.fixture
+    def stranger(self) -> Member:
+        """Give a member of the same plugin with another key."""
+        pytest.fail("the test class has no fixture 'stranger'", pytrace=False)
+
+    # What works.
+
+    @pytest.mark.parametrize("size", [0, 1, 64, 4095, 65_535, 65_536, 65_537, 1 << 20])
+    def test_opens_what_it_encrypted(self, reader: Member, size: int) -> None:
+        """Every byte comes back, of nothing, of text and of much."""
+        self._round_trip(reader, _bytes_of(size), f"a plaintext of {size} bytes")
+
+    @pytest.mark.parametrize(
+        "plaintext",
+        [b"line\n", b"\n", b" text ", b"\r\n\r\n", b"\0\0", b"\xff\xfe", "schl\u00fcssel".encode()],
+        ids=["newline", "only-newline", "spaces", "crlf", "nul", "no-text", "umlaut"],
+    )
+    def test_changes_no_byte(self, reader: Member, plaintext: bytes) -> None:
+        """Line ends, spaces, NUL bytes and what is no UTF-8 are kept."""
+        self._round_trip(reader, plaintext, "a plaintext with such characters")
+
+    def test_every_recipient_can_read(self, reader: Member, stranger: Member) -> None:
+        """What is encrypted to two opens for both, or is refused where a secret has one recipient."""
+        plaintext, both = _fresh(), (*reader.recipients, *stranger.recipients)
+        if not self.shares:
+            self._refuses(
+                lambda: self._encrypt(reader, plaintext, both),
+                UsageError,
+                "two recipients, of which it has one",
+            )
+            return
+        ciphertext = self._encrypt(reader, plaintext, both)
+
+        for who, whose in ((reader, "the first"), (stranger, "the second")):
+            _check(
+                self._decrypt(who, ciphertext) == plaintext, f"vault_decrypt: {whose} of two recipients reads"
+            )
+
+    def test_encrypts_to_the_given_recipients_alone(self, reader: Member, stranger: Member) -> None:
+        """Who encrypts for others cannot read it, unless they are among the recipients."""
+        if not self.shares:
+            self._refuses(
+                lambda: self._encrypt(reader, _fresh(), stranger.recipients),
+                UsageError,
+                "somebody else's recipient",
+            )
+            return
+        ciphertext = self._encrypt(reader, _fresh(), stranger.recipients)
+
+        self._refuses(lambda: self._decrypt(reader, ciphertext), LockedError, "what was encrypted for others")
+
+    def test_its_own_recipients_can_read(self, reader: Member) -> None:
+        """What vault_own_recipients says, where there is such a hook, is what this key opens."""
+        if hasattr(reader.backend.implementation, "vault_own_recipients"):
+            plaintext = _fresh()
+            own = self._call(reader.backend.own_recipients, "vault_own_recipients")
+            opened = self._decrypt(reader, self._encrypt(reader, plaintext, own))
+            _check(opened == plaintext, "vault_own_recipients: whoever has the key reads")
+
+    def test_preparing_changes_nothing(self, reader: Member) -> None:
+        """After vault_prepare, also with a damaged one among them, each ciphertext is what it was."""
+        plaintexts = [_fresh(), _fresh()]
+        first, second = (self._encrypt(reader, plaintext) for plaintext in plaintexts)
+        damaged = second[: len(second) // 2]
+        self._call(lambda: reader.backend.prepare((first, damaged, b"", second)), "vault_prepare")
+
+        opened = [self._decrypt(reader, ciphertext) for ciphertext in (second, first)]
+        _check(opened == plaintexts[::-1], "vault_decrypt: opens what vault_prepare was given")
+        self._refuses(lambda: self._decrypt(reader, damaged), VaultError, "a prepared ciphertext that is cut")
+
+    def test_the_same_secret_looks_different_each_time(self, reader: Member) -> None:
+        """Two ciphertexts do not tell that they hold the same."""
+        plaintext = _fresh()
+        same = self._encrypt(reader, plaintext) == self._encrypt(reader, plaintext)
+
+        _check(not same, "vault_encrypt: the same plaintext never gives the same ciphertext twice")
+
+    # How it fails.
+
+    def test_a_stranger_is_locked_out(self, reader: Member, stranger: Member) -> None:
+        """Another key gives LockedError: not damaged, not missing."""
+        ciphertext = self._encrypt(reader, _fresh())
+
+        self._refuses(
+            lambda: self._decrypt(stranger, ciphertext), LockedError, "a ciphertext for another key"
+        )
+
+    def test_damage_is_refused(self, reader: Member) -> None:
+        """Whichever byte is changed, wherever it is cut or continued, nothing is returned."""
+        plaintext = _fresh()
+        ciphertext = self._encrypt(reader, plaintext)
+        for what, damaged in self._damaged(ciphertext):
+            self._refuses(lambda it=damaged: self._decrypt(reader, it), _UNOPENED, what)  # type: ignore[misc]
+
+        _check(self._decrypt(reader, ciphertext) == plaintext, "vault_decrypt: still opens after refusals")
+
+    def test_a_cut_between_pieces_is_refused(self, reader: Member) -> None:
+        """A large ciphertext does not open when it ends early where a piece of it may end."""
+        plaintext = _bytes_of(_LARGE)
+        ciphertext = self._encrypt(reader, plaintext)
+        for size in (0, *(1 << bits for bits in range(10, 18))):
+            whole = len(self._encrypt(reader, plaintext[:size]))
+            for at in {whole - less for less in (0, 1, 4, 8, 16, 32)}:
+                cut = ciphertext[:at]
+                self._refuses(
+                    lambda it=cut: self._decrypt(reader, it),  # type: ignore[misc]
+                    _UNOPENED,
+                    f"{at} of {len(ciphertext)} bytes",
+                )
+
+    def test_damage_is_told_from_a_missing_key(self, reader: Member) -> None:
+        """What is wrong at the end, behind all that is about keys, gives IntegrityError."""
+        ciphertext = self._encrypt(reader, _bytes_of(_LARGE))
+        for what, damaged in {
+            "a ciphertext whose last byte is changed": _flipped(ciphertext, len(ciphertext) - 1),
+            "a ciphertext without its last byte": ciphertext[:-1],
+            "a ciphertext without its last 100 bytes": ciphertext[:-100],
+        }.items():
+            self._refuses(lambda it=damaged: self._decrypt(reader, it), IntegrityError, what)  # type: ignore[misc]
+
+    @pytest.mark.parametrize(
+        "garbage",
+        [b"", b"\0", b"\n", b"garbage\n" * 100, bytes(range(256)) * 300],
+        ids=["empty", "nul", "newline", "text", "bytes"],
+    )
+    def test_garbage_is_damaged(self, reader: Member, garbage: bytes) -> None:
+        """What never was a ciphertext gives IntegrityError, also where only the binding is asked for."""
+        self._refuses(lambda: self._decrypt(reader, garbage), IntegrityError, "what is no ciphertext")
+        self._binding(reader, garbage)
+
+    def test_no_recipients_are_refused(self, reader: Member) -> None:
+        """Encryption to nobody is an error."""
+        self._refuses(lambda: self._encrypt(reader, _fresh(), ()), UsageError, "an empty list of recipients")
+
+    @pytest.mark.parametrize("hostile", _HOSTILE, ids=range(len(_HOSTILE)))
+    def test_nobody_is_left_out_in_silence(self, reader: Member, hostile: str) -> None:
+        """A recipient that is not understood stops everything, also beside a good one."""
+        what = f"the recipient '{shown(hostile)}'"
+        for recipients in ((hostile,), (*reader.recipients, hostile), (hostile, *reader.recipients)):
+            self._refuses(lambda to=recipients: self._encrypt(reader, _fresh(), to), UsageError, what)  # type: ignore[misc]
+
+    def test_a_mangled_recipient_is_refused(self, reader: Member) -> None:
+        """Half a recipient, or one with something before it, is not taken for it."""
+        for good in reader.recipients:
+            for what, bad in (
+                ("half a recipient", good[: len(good) // 2]),
+                ("an x and a recipient", f"x{good}"),
+            ):
+                for to in ((bad,), (*reader.recipients, bad)):
+                    self._refuses(lambda it=to: self._encrypt(reader, _fresh(), it), UsageError, what)  # type: ignore[misc]
+
+    @pytest.mark.parametrize("size", [2, 60, 4095])
+    def test_the_binding_comes_back(self, reader: Member, stranger: Member, size: int) -> None:
+        """The binding is what vault_encrypt was given, to whoever asks, without a key."""
+        binding = b"{" + b"b" * (size - 2) + b"}"
+        ciphertext = self._encrypt(reader, _fresh(), binding=binding)
+        expected = binding if self.binds else b""
+
+        for who in (reader, stranger):
+            _check(
+                self._binding(who, ciphertext) == expected,
+                f"vault_binding: returns the binding of {size} bytes that vault_encrypt was given"
+                if self.binds
+                else "vault_binding: returns nothing, since the test class says binds = False",
+            )
+
+    def test_the_binding_is_protected(self, reader: Member) -> None:
+        """A ciphertext whose binding was changed does not open."""
+        binding = b'{"name":"kit/secret"}'
+        ciphertext = self._encrypt(reader, _fresh(), binding=binding)
+        if not self.binds:
+            return
+        for at in range(len(ciphertext)):
+            changed = _flipped(ciphertext, at)
+            if self._binding(reader, changed) not in {binding, None}:
+                what = f"a ciphertext whose binding was changed (byte {at})"
+                self._refuses(lambda it=changed: self._decrypt(reader, it), _UNOPENED, what)  # type: ignore[misc]
+
+    # What can be seen.
+
+    def test_the_ciphertext_hides_the_plaintext(self, reader: Member) -> None:
+        """Neither as it is nor reversed, in hex, base32 or base64."""
+        plaintext = _fresh()
+        watch = Watch(plaintext)
+        watch.look("ciphertext", "", self._encrypt(reader, plaintext))
+
+        _clean(watch, "vault_encrypt")
+
+    def test_the_ciphertext_shows_no_pattern(self, reader: Member) -> None:
+        """A plaintext that repeats itself gives a ciphertext that does not."""
+        ciphertext = self._encrypt(reader, b"0123456789abcdef" * 4096)
+        smaller = len(zlib.compress(ciphertext, 9)) < _PATTERN * len(ciphertext)
+
+        _check(not smaller, "vault_encrypt: the ciphertext shows no pattern of the plaintext")
+
+    def test_encryption_leaves_no_trace(self, reader: Member) -> None:
+        """No plaintext in arguments or environment of programs, in files, logs, output or repr."""
+        plaintext = _fresh()
+        with watched(plaintext) as watch:
+            self._encrypt(reader, plaintext)
+            _look_at_repr(watch, reader)
+
+        _clean(watch, "vault_encrypt")
+
+    def test_decryption_leaves_no_trace(self, reader: Member) -> None:
+        """The same on the way back, and when the plugin is closed."""
+        plaintext = _fresh()
+        ciphertext = self._encrypt(reader, plaintext)
+        with watched(plaintext) as watch:
+            self._call(lambda: reader.backend.prepare((ciphertext,)), "vault_prepare")
+            self._decrypt(reader, ciphertext)
+            _look_at_repr(watch, reader)
+            reader.backend.close()
+
+        _clean(watch, "vault_decrypt")
+
+    def test_failures_leave_no_trace(self, reader: Member, stranger: Member) -> None:
+        """A failure shows no plaintext: nor its exception, its arguments, and all that stand behind it."""
+        plaintext = _fresh()
+        ciphertext = self._encrypt(reader, plaintext)
+        encrypting = ((), ("nobody",), (*reader.recipients, "nobody"), ("x" * 100_000,))
+        decrypting = (
+            ciphertext[:-1], _flipped(ciphertext, len(ciphertext) - 1), ciphertext + b"\0",
+            _flipped(ciphertext, 0), ciphertext[: len(ciphertext) // 2], b"garbage",
+        )  # fmt: skip
+        attempts: list[tuple[str, Callable[[], object]]] = [
+            *(("vault_encrypt", lambda to=to: self._encrypt(reader, plaintext, to)) for to in encrypting),
+            *(("vault_decrypt", lambda it=it: self._decrypt(reader, it)) for it in decrypting),
+            ("vault_decrypt", lambda: self._decrypt(stranger, ciphertext)),
+        ]
+        for hook, attempt in attempts:
+            with watched(plaintext) as watch:
+                if error := self._failure(attempt):
+                    watch.exception(error)
+                _look_at_repr(watch, reader)
+            _clean(watch, f"{hook}, when it fails")
+
+    # The calls, as the core makes them.
+
+    def _encrypt(
+        self,
+        who: Member,
+        plaintext: bytes,
+        recipients: Sequence[str] | None = None,
+        *,
+        binding: bytes = b"{}",
+    ) -> bytes:
+        to = who.recipients if recipients is None else tuple(recipients)
+        return self._call(lambda: who.backend.encrypt(self.secret, plaintext, to, binding), "vault_encrypt")
+
+    def _decrypt(self, who: Member, ciphertext: bytes) -> bytes:
+        return self._call(lambda: who.backend.decrypt(self.secret, ciphertext), "vault_decrypt")
+
+    def _binding(self, who: Member, ciphertext: bytes) -> bytes | None:
+        """Return the binding, or None for what is damaged."""
+        found: list[bytes] = []
+        failure = self._failure(
+            lambda: found.append(self._call(lambda: who.backend.binding(ciphertext), "vault_binding"))
+        )
+        if failure and (isinstance(failure, PluginError) or not isinstance(failure, IntegrityError)):
+            pytest.fail(
+                f"vault_binding: says IntegrityError to what is damaged; it was {_described(failure)}",
+                pytrace=False,
+            )
+        return found[0] if found else None
+
+    def _round_trip(self, who: Member, plaintext: bytes, what: str) -> None:
+        opened = self._decrypt(who, self._encrypt(who, plaintext))
+        _check(opened == plaintext, f"vault_decrypt: returns {what} as it was, byte by byte")
+
+    def _damaged(self, ciphertext: bytes) -> Iterator[tuple[str, bytes]]:
+        size = len(ciphertext)
+        yield "a ciphertext with a byte behind it", ciphertext + b"\0"
+        yield "a ciphertext with a line end behind it", ciphertext + b"\n"
+        yield "a ciphertext with a byte before it", b"\0" + ciphertext
+        yield "a ciphertext twice", ciphertext * 2
+        yield "a ciphertext without its last byte", ciphertext[:-1]
+        count = max(1, min(size, (self.damages - 5) // 2))
+        for at in sorted({size * step // count for step in range(count)}):
+            yield f"a ciphertext with byte {at} of {size} changed", _flipped(ciphertext, at)
+            yield f"{at} of {size} bytes of a ciphertext", ciphertext[:at]
+
+    def _refuses(
+        self, call: Callable[[], object], kinds: type[VaultError] | tuple[type[VaultError], ...], what: str
+    ) -> None:
+        """Fail unless *call* raises one of *kinds* for *what*."""
+        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        found = self._failure(call)
+        if found is None:
+            pytest.fail(f"{what} must be refused with {expected}: it was accepted", pytrace=False)
+        if not isinstance(found, kinds) or isinstance(found, PluginError):
+            pytest.fail(f"{what} must be refused with {expected}: it was {_described(found)}", pytrace=False)
+
+    def _failure(self, call: Callable[[], object]) -> VaultError | None:
+        """Return what the plugin raises in *call*, or None when it succeeds."""
+        self._raised = None
+        try:
+            call()
+        except pytest.fail.Exception:
+            if self._raised is None:
+                raise
+        return self._raised
+
+    def _call(self, call: Callable[[], T], hook: str) -> T:
+        """Make *call* of *hook*; fail when it raises something, or takes too long, whatever comes of it."""
+        start = time.monotonic()
+        result, raised = None, None
+        try:
+            with limits.deadline(self.seconds, hook):
+                result = call()
+        except VaultError as error:
+            raised = error
+        if time.monotonic() - start >= self.seconds:
+            pytest.fail(f"{hook}: returns in bounded time; it took {self.seconds:g} s", pytrace=False)
+        if raised is not None:
+            self._raised = raised
+            pytest.fail(f"{hook}: does its work here; it ended in {_described(raised)}", pytrace=False)
+        return cast("T", result)
+
+
+_UNOPENED = (IntegrityError, LockedError)
+
+
+def _check(holds: bool, obligation: str) -> None:
+    if not holds:
+        pytest.fail(f"{obligation}: it does not hold", pytrace=False)
+
+
+def _clean(watch: Watch, hook: str) -> None:
+    found = ", ".join(map(str, watch.traces))
+    _check(not watch.traces, f"{hook}: shows the plaintext nowhere; seen in {found}")
+
+
+def _look_at_repr(watch: Watch, who: Member) -> None:
+    made = who.backend.implementation
+    watch.look("repr", type(made).__name__, [repr(made), str(made)])
+
+
+def _described(error: VaultError) -> str:
+    """Return the kind of *error* and where it was raised; its text only where it is the core's own."""
+    behind = error.__context__ if isinstance(error, PluginError) else error
+    at = behind.__traceback__ if behind else None
+    while at and at.tb_next:
+        at = at.tb_next
+    place = f" ({os.path.basename(at.tb_frame.f_code.co_filename)}, line {at.tb_lineno})" if at else ""
+    is_ours = isinstance(error, PluginError) and error.message.startswith("plugin '")
+    return (error.message if is_ours else type(error).__name__) + place
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes(byte ^ 1 for byte in data[at : at + 1]) + data[at + 1 :]
+
+
+def _bytes_of(size: int) -> bytes:
+    return (bytes(range(256)) * (size // 256 + 1))[:size]
+
+
+def _fresh() -> bytes:
+    """Return a value that stands nowhere else, in text like a key."""
+    return b"kit-" + os.urandom(24).hex().encode()

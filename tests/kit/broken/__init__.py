@@ -1,0 +1,1 @@
+"""Plugins that each break one obligation: the kit has to find it."""

@@ -1,0 +1,22 @@
+"""Broken: a harmless message, but the exception that stands behind it has the value as an argument."""
+
+from collections.abc import Sequence
+
+import tskeyvault_age
+from tskeyvault.errors import UsageError
+from tskeyvault.spec import hookimpl
+
+
+class Plugin(tskeyvault_age.Plugin):
+    """The hooks of age, of which some are broken."""
+
+    @hookimpl
+    def vault_encrypt(self, plaintext: bytes, recipients: Sequence[str], binding: bytes) -> bytes:
+        """Raise the refusal while a telling exception is handled, which nobody would print."""
+        try:
+            return dict[bytes, bytes]()[plaintext]
+        except KeyError:
+            try:
+                return super().vault_encrypt(plaintext, recipients, binding)
+            except UsageError as error:
+                raise UsageError(error.message) from None

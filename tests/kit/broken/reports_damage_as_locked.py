@@ -1,0 +1,17 @@
+"""Broken: whatever does not open is said to be locked."""
+
+import tskeyvault_age
+from tskeyvault.errors import IntegrityError, LockedError
+from tskeyvault.spec import Secret, hookimpl
+
+
+class Plugin(tskeyvault_age.Plugin):
+    """The hooks of age, of which some are broken."""
+
+    @hookimpl
+    def vault_decrypt(self, secret: Secret, ciphertext: bytes) -> bytes:
+        """Say locked for everything."""
+        try:
+            return super().vault_decrypt(secret, ciphertext)
+        except IntegrityError as error:
+            raise LockedError(error.message) from None

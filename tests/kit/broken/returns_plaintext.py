@@ -1,0 +1,16 @@
+"""Broken: it does not encrypt at all."""
+
+from collections.abc import Sequence
+
+import tskeyvault_age
+from tskeyvault.spec import hookimpl
+
+
+class Plugin(tskeyvault_age.Plugin):
+    """The hooks of age, of which some are broken."""
+
+    @hookimpl
+    def vault_encrypt(self, plaintext: bytes, recipients: Sequence[str], binding: bytes) -> bytes:
+        """Check the recipients, and return what came."""
+        super().vault_encrypt(plaintext, recipients, binding)
+        return plaintext
