@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from . import binding, recipients
 from .errors import UsageError
+from .journal import UNTOLD, Note
 from .names import Reference
 from .recipients import Recipients
 from .state import Seen
@@ -29,29 +30,30 @@ def write(
     *force* is not set, RecipientsChangedError.
     """
     refuse_large(plaintext)
-    with vault.store.lock():
+    with vault.lock():
         entry = vault.entry_for(reference)
         if not force and vault.store.find(Reference(entry.plugin, entry.name)):
             raise UsageError(f"secret '{reference}' exists", "--force replaces it")
         to = vault.readers(entry)
         ciphertext, seen = vault.seal(entry, plaintext, to, created=binding.now(), expires=expires)
-        vault.store.change({entry.path: ciphertext})
-        vault.state.record({entry.path: seen})
+        vault.place({entry.path: ciphertext}, seen={entry.path: seen}, note=UNTOLD)
     return entry
 
 
-def remove(vault: Vault, entries: Iterable[Entry]) -> None:
+def remove(vault: Vault, entries: Iterable[Entry], note: Note = UNTOLD) -> None:
     """Remove the ciphertexts of *entries*; git keeps what was committed."""
-    with vault.store.lock():
-        vault.store.change({}, [entry.path for entry in entries])
+    with vault.lock():
+        vault.place({}, [entry.path for entry in entries], seen={}, note=note)
 
 
-def transfer(vault: Vault, pairs: Sequence[tuple[Entry, Entry]], *, keep: bool, force: bool) -> None:
+def transfer(
+    vault: Vault, pairs: Sequence[tuple[Entry, Entry]], *, keep: bool, force: bool, note: Note = UNTOLD
+) -> None:
     """Write each first entry's secret as the second, bound to its name and readers; *keep* the first or not.
 
     Raises UsageError when a second one exists and *force* is not set.
     """
-    with vault.store.lock():
+    with vault.lock():
         contents: dict[str, bytes] = {}
         seen: dict[str, Seen] = {}
         for _, new in pairs:
@@ -65,8 +67,7 @@ def transfer(vault: Vault, pairs: Sequence[tuple[Entry, Entry]], *, keep: bool, 
                 new, opened[old].plaintext, vault.readers(new), created=created, expires=expires
             )
             contents[new.path], seen[new.path] = sealed
-        vault.store.change(contents, [] if keep else [old.path for old, _ in pairs])
-        vault.state.record(seen)
+        vault.place(contents, [] if keep else [old.path for old, _ in pairs], seen=seen, note=note)
 
 
 def governed(vault: Vault, plugin: str, path: str) -> list[Entry]:
@@ -88,9 +89,8 @@ def plan(vault: Vault, entries: Iterable[Entry], to: Recipients | None = None) -
     """
     tasks = []
     for entry in entries:
-        approved = vault.readers(
-            entry
-        )  # also when *to* is given: a nearer file that was approved may be gone
+        # Also when *to* is given: a nearer file that was approved may be gone.
+        approved = vault.readers(entry)
         readers = to or approved
         bound = vault.binding(entry, vault.store.read(entry.path))
         if bound is None:
@@ -101,11 +101,15 @@ def plan(vault: Vault, entries: Iterable[Entry], to: Recipients | None = None) -
 
 
 def rekey(
-    vault: Vault, tasks: Sequence[Task], progress: Progress, changed: Recipients | None = None
+    vault: Vault,
+    tasks: Sequence[Task],
+    progress: Progress,
+    changed: Recipients | None = None,
+    note: Note = UNTOLD,
 ) -> list[str]:
     """Encrypt the secrets of *tasks* anew, and write the recipients file *changed*; return the paths written.
 
-    The caller holds the store's lock. Raises what :meth:`Vault.read` raises: who cannot read a
+    The caller holds the vault's lock. Raises what :meth:`Vault.read` raises: who cannot read a
     secret cannot let others read it.
     """
     contents: dict[str, bytes] = {changed.path: recipients.render(changed)} if changed else {}
@@ -116,8 +120,6 @@ def rekey(
         created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
         sealed = vault.seal(task.entry, plaintext, task.to, created=created, expires=expires)
         contents[task.entry.path], seen[task.entry.path] = sealed
-    vault.store.change(contents)
-    vault.state.record(seen)
-    if changed:
-        vault.state.approve({changed.path: changed.texts})
+    approved = {changed.path: changed.texts} if changed else None
+    vault.place(contents, seen=seen, approved=approved, note=note)
     return list(contents)

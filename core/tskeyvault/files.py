@@ -42,16 +42,24 @@ def descend(fd: int, parts: list[str], *, create: bool = False) -> int:
     here = os.dup(fd)
     for part in parts:
         try:
-            if create:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, 0o755, dir_fd=here)
-            below = os.open(part, _DIRECTORY, dir_fd=here)
+            below = _enter(here, part, create=create)
         except OSError as error:
             raise _explained(error, "/".join(parts)) from None
         finally:
             os.close(here)
         here = below
     return here
+
+
+def _enter(fd: int, part: str, *, create: bool) -> int:
+    try:
+        return os.open(part, _DIRECTORY, dir_fd=fd)
+    except FileNotFoundError:
+        if not create:
+            raise
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(part, 0o755, dir_fd=fd)
+    return os.open(part, _DIRECTORY, dir_fd=fd)
 
 
 def read(fd: int, name: str, limit: int) -> bytes:

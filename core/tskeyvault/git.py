@@ -10,6 +10,7 @@ from .process import Result
 
 # A committed directory can look like a bare repository, whose configuration names programs to run.
 _GIT = ("git", "-c", "safe.bareRepository=explicit", "--literal-pathspecs")
+_FROM_INPUT = ("--pathspec-from-file=-", "--pathspec-file-nul")  # any number of paths
 
 
 def work_tree(directory: str) -> str:
@@ -38,14 +39,16 @@ def commit(directory: str, paths: Sequence[str], message: str) -> bool:
 
     Returns False when some of them are there and git has nothing to commit in them. Raises PluginError.
     """
-    known = _run(directory, "ls-files", "-z", "--cached", "--others", "--", *paths).split("\0")
-    present = [path for path in paths if path in known]
-    if present:
-        _run(directory, "add", "--force", "--all", "--", *present)
-    if not present or not _run(directory, "status", "--porcelain", "-z", "--", *present):
-        return not any(os.path.lexists(os.path.join(directory, path)) for path in paths)
-    _run(directory, "commit", "--quiet", "--only", "--message", message, "--", *present)
-    return True
+    tops = {path.partition("/")[0] for path in paths}
+    known = set(_run(directory, "ls-files", "-z", "--cached", "--others", "--", *tops).split("\0"))
+    if present := [path for path in paths if path in known]:
+        _run(directory, "add", "--force", "--all", *_FROM_INPUT, given=present)
+    diff = _run(directory, "diff", "--cached", "--name-only", "--no-renames", "--relative", "-z")
+    staged = set(diff.split("\0"))
+    if changed := [path for path in present if path in staged]:
+        _run(directory, "commit", "--quiet", "--only", "--message", message, *_FROM_INPUT, given=changed)
+        return True
+    return not any(os.path.lexists(os.path.join(directory, path)) for path in paths)
 
 
 def changes(directory: str, path: str) -> int:
@@ -70,8 +73,10 @@ def is_dirty(directory: str, path: str) -> bool:
     return bool(found.output.strip())
 
 
-def _run(directory: str, *arguments: str) -> str:
-    done = process.run([*_GIT, *arguments], directory=directory)
+def _run(directory: str, *arguments: str, given: Sequence[str] = ()) -> str:
+    """Run git, with the paths *given* on its standard input."""
+    listed = "\0".join(given).encode()
+    done = process.run([*_GIT, *arguments], directory=directory, given=listed)
     if done.status != 0:
         hint = f"what was written stays; when git -C {shown(directory)} commit works, commit it by hand"
         raise PluginError(f"git {arguments[0]} failed: {_reason(done)}", hint)

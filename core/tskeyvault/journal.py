@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -22,14 +22,37 @@ class Step(NamedTuple):
     temporary: str
     """The staged file, complete and synced, or ``""`` to remove *name*."""
     name: str
-    digest: str
-    """SHA-256 (hex) of what the staged file holds."""
+    before: str
+    """What was called *name* when the change began: SHA-256 (hex), or ``""`` for nothing."""
+    after: str
+    """What it is to be: SHA-256 (hex) of the staged file, or ``""`` for nothing."""
+
+    @property
+    def path(self) -> str:
+        """The file that is changed, relative to the vault."""
+        return f"{self.folder}/{self.name}"
 
 
-def _digest(text: str) -> str:
-    if text and len(bytes.fromhex(text)) != hashlib.sha256().digest_size:
-        raise ValueError
-    return text
+class Note(NamedTuple):
+    """What git is told of a change."""
+
+    message: str
+    """Of the commit."""
+    commit: bool
+    """Whether the user wants one."""
+
+
+UNTOLD = Note("Change secrets", commit=False)
+"""Git is told nothing."""
+
+
+class Record(NamedTuple):
+    """A change that is staged, and what is to be done when its steps are."""
+
+    steps: tuple[Step, ...]
+    note: Note
+    approved: Mapping[str, tuple[str, ...]]
+    """Recipients to approve with it, by recipients file."""
 
 
 class Journal:
@@ -44,10 +67,10 @@ class Journal:
         clone = hashlib.sha256(os.path.realpath(directory).encode(errors="surrogateescape")).hexdigest()[:16]
         self._file = f"{vault}-{clone}.journal"
 
-    def begin(self, steps: Sequence[Step]) -> None:
-        """Write down *steps*.
+    def begin(self, record: Record) -> None:
+        """Write down *record*.
 
-        Raises DeliveryError; then none of them may be done.
+        Raises DeliveryError; then none of its steps may be done.
         """
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -55,32 +78,44 @@ class Journal:
             raise DeliveryError(f"'{self._directory}' cannot be made") from None
         with files.directory(self._directory) as fd, limits.locked(fd, "the state of this host"):
             files.sweep(fd)
-            files.write(fd, self._file, json.dumps(steps).encode(), mode=0o600)
+            files.write(fd, self._file, json.dumps(record._asdict()).encode(), mode=0o600)
 
-    def pending(self) -> list[Step]:
-        """Return the steps of a change that was cut off, or nothing.
+    def pending(self) -> Record | None:
+        """Return the change that was cut off, or None.
 
         Raises IntegrityError when the journal is damaged.
         """
         if not os.path.isdir(self._directory):
-            return []
+            return None
         with files.directory(self._directory) as fd:
             try:
-                found = json.loads(files.read(fd, self._file, MAX_SIZE))
-                return [
-                    Step(str(folder), str(staged), str(name), _digest(sha))
-                    for folder, staged, name, sha in found
-                ]
+                return _record(json.loads(files.read(fd, self._file, MAX_SIZE)))
             except NotFoundError:
-                return []
-            except (ValueError, TypeError, RecursionError):
+                return None
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 where = os.path.join(self._directory, self._file)
                 raise IntegrityError(
                     f"the journal '{where}' is damaged", "see git status, then remove it"
                 ) from None
 
     def end(self) -> None:
-        """Forget the steps: all are done, or none is."""
+        """Forget the change: all of it is done, or nothing."""
         with suppress(VaultError), files.directory(self._directory) as fd:
             files.discard(fd, self._file)
             files.sync(fd)
+
+
+def _record(data: dict[str, list[list[str]]]) -> Record:
+    message, commit = data["note"]
+    approved = {str(path): tuple(map(str, lines)) for path, lines in dict(data["approved"]).items()}
+    return Record(
+        tuple(Step(*map(_text, fields)) for fields in data["steps"]),
+        Note(_text(message), bool(commit)),
+        approved,
+    )
+
+
+def _text(field: object) -> str:
+    if not isinstance(field, str):
+        raise TypeError
+    return field

@@ -43,8 +43,8 @@ class Result(NamedTuple):
     errors: str
 
 
-def run(argv: Sequence[str], *, directory: str, seconds: float = 60.0) -> Result:
-    """Run *argv* in *directory* without standard input and wait at most *seconds*.
+def run(argv: Sequence[str], *, directory: str, given: bytes = b"", seconds: float = 60.0) -> Result:
+    """Run *argv* in *directory*, with *given* as its whole standard input, and wait at most *seconds*.
 
     Raises PluginError when it cannot be started or does not end in time; a failure is a status.
     """
@@ -55,7 +55,7 @@ def run(argv: Sequence[str], *, directory: str, seconds: float = 60.0) -> Result
             argv,
             cwd=directory,
             env=_environment(),
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             timeout=seconds,
             check=False,

@@ -8,11 +8,12 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 from typing import NamedTuple
 
 from . import files, limits, names, plugins
 from .errors import IntegrityError, NameInvalidError, NotFoundError, UsageError, VaultError
-from .journal import Journal, Step
+from .journal import UNTOLD, Journal, Note, Record, Step
 from .names import Reference
 from .spec import Secret
 
@@ -40,6 +41,22 @@ class Entry(NamedTuple):
         return Secret(self.name, self.path)
 
 
+class Finished(NamedTuple):
+    """What became of a change that was cut off, when the next one took the lock."""
+
+    record: Record
+    passed_over: tuple[str, ...]
+    """Paths that somebody else has changed since, and that were left so."""
+    done: bool
+    """False when it was given up: nothing of it was done, and not all of it could be."""
+
+
+class _Found(Enum):
+    DONE = "done"
+    READY = "ready"
+    OTHER = "other"
+
+
 class Store:
     """The tree of one vault, reached through a descriptor of the vault's directory."""
 
@@ -48,16 +65,20 @@ class Store:
         self._journal = journal
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store against other writers on this host, and finish what a killed one began.
+    def lock(self) -> Iterator[Finished | None]:
+        """Hold the store against other writers on this host, and finish what a killed one began: yield that.
 
         Raises DeliveryError when another one holds it too long.
         """
         with self._folder([], create=True) as fd, limits.locked(fd, "the vault"):
-            if pending := self._journal.pending():
-                self._resume(pending)
+            pending = self._journal.pending()
+            finished = self._resume(pending) if pending else None
             self._sweep()
-            yield
+            yield finished
+
+    def is_unfinished(self) -> bool:
+        """Tell whether a change was cut off, so that the next lock finishes it."""
+        return self._journal.pending() is not None
 
     def _sweep(self) -> None:
         """Remove what killed runs have staged anywhere in the store."""
@@ -134,11 +155,21 @@ class Store:
         except VaultError as error:
             raise type(error)(f"{names.shown(path)}: {error.message}", error.hint) from None
 
-    def change(self, contents: Mapping[str, bytes], removed: Iterable[str] = ()) -> None:
+    def change(
+        self,
+        contents: Mapping[str, bytes],
+        removed: Iterable[str] = (),
+        *,
+        note: Note = UNTOLD,
+        approved: Mapping[str, tuple[str, ...]] | None = None,
+        placed: Callable[[], None] = lambda: None,
+    ) -> None:
         """Write *contents*, by path, and remove the files at *removed*: all of it or nothing.
 
         Nothing is renamed before everything is on the disk. A change of several files that is
-        killed while it renames is finished by the next one to take the lock, which the caller holds.
+        killed while it renames is finished by the next one to take the lock, which the caller
+        holds, and which then knows *note* and *approved*. *placed* is called when all is in
+        place, before signals are let through again.
         """
         paths = [*contents, *removed]
         if not paths:
@@ -153,7 +184,7 @@ class Store:
                 steps.append(step)
             if len(steps) > 1:
                 files.sync_all(self._root)
-                self._journal.begin(steps)
+                self._journal.begin(Record(tuple(steps), note, approved or {}))
         except BaseException:
             self._undo(steps)
             raise
@@ -164,6 +195,7 @@ class Store:
                 self._undo(steps)
                 raise
             self._finish(steps)
+            placed()
             if len(steps) > 1:
                 self._journal.end()
 
@@ -171,11 +203,11 @@ class Store:
         folder, _, name = path.rpartition("/")
         with self._folder(folder.split("/")[1:]) as fd:
             files.refuse_directory(fd, name)
+            before = _digest_of(fd, name)
             if content is None:
-                return Step(folder, "", name, "")
-            return Step(
-                folder, files.stage(fd, content, synced=synced), name, hashlib.sha256(content).hexdigest()
-            )
+                return Step(folder, "", name, before, "")
+            staged = files.stage(fd, content, synced=synced)
+            return Step(folder, staged, name, before, hashlib.sha256(content).hexdigest())
 
     def _do(self, step: Step) -> None:
         with self._folder(step.folder.split("/")[1:], create=True) as fd:
@@ -204,22 +236,32 @@ class Store:
                     files.discard(fd, step.temporary)
                 self._prune(step.folder.split("/")[1:])
 
-    def _resume(self, steps: Sequence[Step]) -> None:
-        """Finish a change that was cut off, unless this is another tree in the place of that one."""
-        if all(self._is_ours(step) for step in steps):
-            self._finish(steps)
-        self._journal.end()
+    def _resume(self, record: Record) -> Finished:
+        """Finish a change that was cut off, but over no file that was changed since.
 
-    def _is_ours(self, step: Step) -> bool:
-        """Tell whether *step* can be done, or is done: its staged file lies there, or what it held."""
-        if not step.temporary:
-            return True
+        When nothing was written yet and not all can be, nothing is: the tree may even be another
+        one in the place of that one.
+        """
+        found = [(step, self._look(step)) for step in record.steps]
+        others = tuple(step.path for step, how in found if how is _Found.OTHER)
+        if others and not any(step.temporary for step, how in found if how is _Found.DONE):
+            self._undo(record.steps)
+            return Finished(record, others, done=False)
+        self._finish([step for step, how in found if how is not _Found.OTHER])
+        self._journal.end()
+        return Finished(record, others, done=True)
+
+    def _look(self, step: Step) -> _Found:
+        """Tell whether *step* is done, can be done, or is about a file that somebody has changed since."""
         try:
             with self._folder(step.folder.split("/")[1:]) as fd:
-                name = step.temporary if files.exists(fd, step.temporary) else step.name
-                return hashlib.sha256(files.read(fd, name, MAX_CIPHERTEXT)).hexdigest() == step.digest
+                there = _digest_of(fd, step.name)
+                staged = _digest_of(fd, step.temporary) if step.temporary else ""
         except NotFoundError:
-            return False
+            there = staged = ""
+        if there == step.after:
+            return _Found.DONE
+        return _Found.READY if (there, staged) == (step.before, step.after) else _Found.OTHER
 
     def _prune(self, parts: list[str]) -> None:
         """Remove the folder *parts* and those above it, as far as they are empty."""
@@ -297,6 +339,16 @@ class Store:
                     passed_over(path)
                 elif name.startswith(".") == hidden:
                     yield path
+
+
+def _digest_of(fd: int, name: str) -> str:
+    """Return SHA-256 (hex) of the file *name* in the folder *fd*: ``""`` for nothing, ``"?"`` for what is no secret."""
+    try:
+        return hashlib.sha256(files.read(fd, name, MAX_CIPHERTEXT)).hexdigest()
+    except NotFoundError:
+        return ""
+    except VaultError:
+        return "?"
 
 
 def refuse_large(data: bytes) -> bytes:

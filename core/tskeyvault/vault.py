@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import binding, config, files, local, names
+from . import binding, config, files, limits, local, names
 from .binding import Binding
 from .config import Settings
-from .errors import IntegrityError, NotFoundError
-from .journal import Journal
+from .errors import IntegrityError, NotFoundError, VaultError
+from .journal import Journal, Note
 from .names import Reference
 from .plugins import Plugins
 from .spec import UI
 from .state import Seen, State
-from .store import Entry, Store
+from .store import Entry, Finished, Store
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services
@@ -156,20 +156,72 @@ class Vault:
         folder = entry.name.rpartition("/")[0]
         return recipients.approved(self.store, self.state, self.directory, entry.plugin, folder)
 
-    def commit(self, paths: Iterable[str], message: str, *, wanted: bool) -> None:
-        """Commit exactly *paths* when that is *wanted*, here and by the local configuration.
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for a change; first finish and commit what a killed command had begun.
+
+        SIGTERM and SIGHUP let the body clean up. Raises DeliveryError when another process holds it too long.
+        """
+        with limits.stoppable("the change"), self.store.lock() as finished:
+            if finished:
+                self._settle(finished)
+            yield
+
+    def recover(self) -> None:
+        """Finish what a killed command had begun, if there is any."""
+        if self.store.is_unfinished():
+            with self.lock():
+                pass
+
+    def place(
+        self,
+        contents: Mapping[str, bytes],
+        removed: Iterable[str] = (),
+        *,
+        seen: Mapping[str, Seen],
+        approved: Mapping[str, tuple[str, ...]] | None = None,
+        note: Note,
+    ) -> None:
+        """Write *contents* and remove *removed*, all or nothing, and remember what is new; the lock is held."""
+
+        def remember() -> None:
+            self.state.record(seen)
+            if approved:
+                self.state.approve(approved)
+
+        self.store.change(contents, removed, note=note, approved=approved, placed=remember)
+
+    def commit(self, paths: Iterable[str], note: Note) -> None:
+        """Commit exactly *paths* when that is wanted, by *note* and by the local configuration.
 
         Raises PluginError when git refuses; what was written stays.
         """
         from . import git
 
-        if not (wanted and self.local.commit):
+        if not (note.commit and self.local.commit):
             return
         if git.work_tree(self.directory):
-            if not git.commit(self.directory, list(paths), message):
+            if not git.commit(self.directory, list(paths), note.message):
                 self._ui.message("warning: git has nothing to commit of what was written: see git status")
         else:
             self._ui.message(f"warning: '{self.directory}' is not in a git work tree: nothing was committed")
+
+    def _settle(self, finished: Finished) -> None:
+        """Approve, commit and tell what was *finished* in the place of a command that was killed."""
+        record, others, done = finished
+        self._ui.message(
+            f"{'finished' if done else 'gave up'} what was cut off: {names.shown(record.note.message)}"
+        )
+        for path in others:
+            self._ui.message(f"warning: '{names.shown(path)}' was changed since, and stays as it is")
+        if not done:
+            return
+        if record.approved:
+            self.state.approve(record.approved)
+        try:
+            self.commit([step.path for step in record.steps if step.path not in others], record.note)
+        except VaultError as error:
+            self._ui.message(f"warning: {error.message}")
 
     def _generation(self, entry: Entry) -> int:
         """Return the highest generation of *entry* that this host has seen or that lies there.

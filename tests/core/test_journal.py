@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 
 from tskeyvault import files
 from tskeyvault.errors import DeliveryError, IntegrityError
-from tskeyvault.journal import Journal, Step
+from tskeyvault.journal import Journal, Note, Record, Step
 from tskeyvault.store import Store
 
 VAULT = "0" * 32
-STEPS = [
-    Step("secrets", ".vault-0123456789abcdef", "a.age", "0" * 64),
-    Step("secrets/b", ".vault-fedcba9876543210", "é.age", "f" * 64),
-    Step("secrets/b/c", "", "d.age", ""),
-]
+RECORD = Record(
+    (
+        Step("secrets", ".vault-0123456789abcdef", "a.age", "1" * 64, "0" * 64),
+        Step("secrets/b", ".vault-fedcba9876543210", "é.age", "", "f" * 64),
+        Step("secrets/b/c", "", "d.age", "2" * 64, ""),
+    ),
+    Note("Move é", commit=True),
+    {"secrets/.age-recipients": ("age1a", "age1b")},
+)
 
 
 @pytest.fixture
@@ -51,12 +55,12 @@ def the_file(directory: Path) -> Path:
 
 def test_steps_are_pending_until_they_are_ended(directory: Path, clone: Path) -> None:
     ours = journal(directory, clone)
-    assert ours.pending() == []
+    assert ours.pending() is None
     assert not directory.exists()
-    ours.begin(STEPS)
-    assert ours.pending() == journal(directory, clone).pending() == STEPS
+    ours.begin(RECORD)
+    assert ours.pending() == journal(directory, clone).pending() == RECORD
     ours.end()
-    assert ours.pending() == journal(directory, clone).pending() == []
+    assert (ours.pending(), journal(directory, clone).pending()) == (None, None)
     assert list(directory.iterdir()) == []
     ours.end()
 
@@ -64,7 +68,7 @@ def test_steps_are_pending_until_they_are_ended(directory: Path, clone: Path) ->
 def test_only_its_user_can_read_or_change_it(directory: Path, clone: Path) -> None:
     before = os.umask(0)
     try:
-        journal(directory, clone).begin(STEPS)
+        journal(directory, clone).begin(RECORD)
     finally:
         os.umask(before)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -74,12 +78,12 @@ def test_only_its_user_can_read_or_change_it(directory: Path, clone: Path) -> No
 def test_each_clone_of_a_vault_has_its_own_by_whatever_path(directory: Path, clone: Path) -> None:
     other = clone.with_name("other")
     other.mkdir()
-    journal(directory, clone).begin(STEPS)
-    assert journal(directory, other).pending() == []
+    journal(directory, clone).begin(RECORD)
+    assert journal(directory, other).pending() is None
     link = clone.with_name("link")
     link.symlink_to(clone)
-    assert journal(directory, link).pending() == STEPS
-    assert Journal(str(directory), "1" * 32, str(clone)).pending() == []
+    assert journal(directory, link).pending() == RECORD
+    assert Journal(str(directory), "1" * 32, str(clone)).pending() is None
 
 
 @pytest.mark.parametrize(
@@ -91,21 +95,23 @@ def test_each_clone_of_a_vault_has_its_own_by_whatever_path(directory: Path, clo
         b"1",
         b"null",
         b"[1]",
-        b'[["a"]]',
-        b'[["a", "b", "c", "d"]]',
-        b'[["a", "b", "c", "ab"]]',
-        b'[["a", "b", "c", "", "e"]]',
+        b'{"steps": [], "note": ["a", true]}',
+        b'{"steps": [], "note": ["a"], "approved": {}}',
+        b'{"steps": [], "note": [1, true], "approved": {}}',
+        b'{"steps": [["a", "b", "c", "d"]], "note": ["a", true], "approved": {}}',
+        b'{"steps": [["a", "b", "c", "d", 5]], "note": ["a", true], "approved": {}}',
+        b'{"steps": [["a", "b", "c", "d", "e", "f"]], "note": ["a", true], "approved": {}}',
+        b'{"steps": 1, "note": ["a", true], "approved": {}}',
+        b'{"steps": [], "note": ["a", true], "approved": 1}',
+        b'{"steps": [], "note": ["a", true], "approved": {"a": 1}}',
         b"[" * 100_000,
         b"\xff",
     ],
 )
 def test_a_damaged_journal_is_told_and_kept(directory: Path, clone: Path, data: bytes) -> None:
     ours = journal(directory, clone)
-    ours.begin(STEPS)
+    ours.begin(RECORD)
     the_file(directory).write_bytes(data)
-    if data == b"{}":
-        assert ours.pending() == []  # no steps: there is nothing to do
-        return
     with pytest.raises(IntegrityError, match="is damaged") as caught:
         ours.pending()
     assert str(the_file(directory)) in caught.value.message
@@ -119,17 +125,21 @@ def test_any_bytes_are_steps_or_an_integrity_error(
 ) -> None:
     directory = tmp_path_factory.mktemp("state")
     ours = journal(directory, directory)
-    ours.begin([])
-    the_file(directory).write_bytes(b'[["' + data)
+    ours.begin(RECORD)
+    whole = the_file(directory).read_bytes()
+    place = len(data) % len(whole)
+    the_file(directory).write_bytes(whole[:place] + data + whole[place + 1 :])
     with contextlib.suppress(IntegrityError):
-        assert all(isinstance(part, str) for step in ours.pending() for part in step)
+        found = ours.pending()
+        assert found is not None
+        assert all(isinstance(part, str) for step in found.steps for part in step)
 
 
 def test_where_it_cannot_be_written_nothing_begins(directory: Path, clone: Path) -> None:
     directory.parent.write_text("no directory")
     before = contents(clone)
     with pytest.raises(DeliveryError, match="cannot be made"):
-        journal(directory, clone).begin(STEPS)
+        journal(directory, clone).begin(RECORD)
     with opened(directory, clone) as store, pytest.raises(DeliveryError):
         store.change({"secrets/a.age": b"new", "secrets/b/c.age": b"new"})
     assert contents(clone) == before
@@ -234,7 +244,7 @@ def test_the_next_lock_finds_all_done_or_nothing(cuts: list[Path]) -> None:
             found = secrets_of(work / "clone")
         assert found in (OLD, NEW)
         done.append(found == NEW)
-        assert journal(work / "state", work / "clone").pending() == []
+        assert journal(work / "state", work / "clone").pending() is None
     assert done == sorted(done)
     assert set(done) == {False, True}
 
@@ -282,9 +292,11 @@ def test_no_link_is_followed_when_it_is_finished(directory: Path, clone: Path, t
     (clone / "secrets/b/c.age").unlink()
     (clone / "secrets/b").rmdir()
     (clone / "secrets/b").symlink_to(outside)
-    journal(directory, clone).begin(
-        [Step("secrets/b", "", "c.age", ""), Step("secrets/b", ".vault-0123456789abcdef", "x.age", "0" * 64)]
+    steps = (
+        Step("secrets/b", "", "c.age", "", ""),
+        Step("secrets/b", ".vault-0123456789abcdef", "x.age", "", "0" * 64),
     )
+    journal(directory, clone).begin(RECORD._replace(steps=steps))
     with opened(directory, clone) as store, pytest.raises(IntegrityError), store.lock():
         pytest.fail("it was locked")
     assert {path.name for path in outside.iterdir()} == {"c.age", ".vault-0123456789abcdef"}
@@ -305,10 +317,52 @@ def test_it_holds_names_and_no_contents(
     with opened(directory, clone) as store, pytest.raises(KilledError):
         change(store)
     monkeypatch.undo()
-    steps = json.loads(the_file(directory).read_bytes())
-    assert [(folder, name) for folder, _, name, _ in steps] == [
+    found = json.loads(the_file(directory).read_bytes())
+    assert [(folder, name) for folder, _, name, *_ in found["steps"]] == [
         ("secrets", "a.age"),
         ("secrets/b", "c.age"),
         ("secrets/new", "e.age"),
         ("secrets/gone", "d.age"),
     ]
+    assert "new" not in {text for step in found["steps"] for text in step[1:2] + step[3:]}
+
+
+# Files that somebody else has changed since.
+
+
+@pytest.mark.parametrize("name", ["a.age", "b/c.age", "new/e.age", "gone/d.age"])
+def test_what_was_changed_since_is_not_overwritten(cuts: list[Path], name: str) -> None:
+    for work in cuts:
+        clone = work / "clone"
+        was = secrets_of(clone).get(name)
+        begun = journal(work / "state", clone).pending() is not None
+        written = any(secrets_of(clone).get(path) == "new" for path in NEW)
+        (clone / "secrets" / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / "secrets" / name).write_text("pulled")
+        with opened(work / "state", clone) as store, store.lock() as finished:
+            found = secrets_of(clone)
+        assert found.pop(name) == "pulled"
+        whole = {path: text for path, text in (NEW if begun and written else OLD).items() if path != name}
+        if begun and was != NEW.get(name):
+            assert finished is not None
+            assert (finished.done, finished.passed_over) == (written, (f"secrets/{name}",))
+            assert found == whole
+        assert [path for path in contents(clone) if "/.vault-" in f"/{path}"] == []
+        assert journal(work / "state", clone).pending() is None
+
+
+def test_what_is_finished_is_told_with_its_note(
+    directory: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, approved = Note("Replace both", commit=True), {"secrets/.age-recipients": ("age1a",)}
+    cut(monkeypatch, 4)
+    with opened(directory, clone) as store, pytest.raises(KilledError):
+        store.change({"secrets/a.age": b"new", "secrets/b/c.age": b"new"}, note=note, approved=approved)
+    monkeypatch.undo()
+    with opened(directory, clone) as store:
+        with store.lock() as finished:
+            assert finished is not None
+            assert (finished.record.note, finished.record.approved) == (note, approved)
+            assert (finished.passed_over, finished.done) == ((), True)
+        with store.lock() as again:
+            assert again is None

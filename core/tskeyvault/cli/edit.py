@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from tskeyvault import change, files, limits, names, process, scratch, store
 from tskeyvault.errors import IntegrityError, NotFoundError, PluginError, UsageError, VaultError
+from tskeyvault.journal import Note
 from tskeyvault.scratch import Scratch
 from tskeyvault.store import Entry
 from tskeyvault.vault import Opened, Vault, opened
@@ -47,7 +48,7 @@ def run(options: Namespace) -> int:
                 _keep(room, entry)
                 raise
         verb = "Add" if stored is None else "Edit"
-        vault.commit([entry.path], f"{verb} secret {reference}", wanted=not options.no_commit)
+        vault.commit([entry.path], Note(f"{verb} secret {reference}", not options.no_commit))
     terminal.say(f"wrote secret '{reference}'")
     return 0
 

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from tskeyvault import config, files, git, local, names, recipients
 from tskeyvault.errors import DeliveryError, UsageError
+from tskeyvault.journal import Note
 from tskeyvault.plugins import Plugins, recipients_file
 from tskeyvault.recipients import Recipient, Recipients
 from tskeyvault.store import FOLDER
@@ -60,7 +61,7 @@ def run(options: Namespace) -> int:
             terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(map(names.shown, own))}")
         else:
             terminal.say(f"made a vault in '{directory}'; its recipients were there: vault recipients ack")
-        vault.commit(written, "Make a vault", wanted=not options.no_commit)
+        vault.commit(written, Note("Make a vault", not options.no_commit))
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tskeyvault import binding, change, limits, names
 from tskeyvault.errors import UsageError
+from tskeyvault.journal import Note
 from tskeyvault.names import Reference
 from tskeyvault.recipients import RecipientsChangedError
 from tskeyvault.vault import Vault, opened
@@ -43,7 +44,7 @@ def put(options: Namespace, reference: Reference, expires: str | None, value: Ca
         approve(vault, lambda: vault.readers(entry))
         change.write(vault, reference, value(), force=exists, expires=expires)
         verb = "Replace" if exists else "Add"
-        vault.commit([entry.path], f"{verb} secret {reference}", wanted=not options.no_commit)
+        vault.commit([entry.path], Note(f"{verb} secret {reference}", not options.no_commit))
     terminal.say(f"{'replaced' if exists else 'wrote'} secret '{reference}'")
 
 
@@ -52,6 +53,7 @@ def approve(vault: Vault, attempt: Callable[[], object]) -> None:
 
     Raises RecipientsChangedError when there is nobody to ask, or the answer is no.
     """
+    vault.recover()  # the change that is not approved may be our own
     try:
         attempt()
     except RecipientsChangedError as error:

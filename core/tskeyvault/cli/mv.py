@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from tskeyvault import change, limits, names
 from tskeyvault.errors import UsageError
+from tskeyvault.journal import Note
 from tskeyvault.names import Reference
 from tskeyvault.store import Entry
 from tskeyvault.vault import Vault, opened
@@ -29,10 +30,10 @@ def run(options: Namespace) -> int:
         pairs = _pairs(vault, options.old, options.new)
         for _, new in pairs:
             approve(vault, lambda new=new: vault.readers(new))  # type: ignore[misc]
-        change.transfer(vault, pairs, keep=copying, force=options.force)
-        written = [entry.path for pair in pairs for entry in (pair[1:] if copying else pair)]
         what = "Copy" if copying else "Move"
-        vault.commit(written, f"{what} {options.old} to {options.new}", wanted=not options.no_commit)
+        note = Note(f"{what} {options.old} to {options.new}", not options.no_commit)
+        change.transfer(vault, pairs, keep=copying, force=options.force, note=note)
+        vault.commit([entry.path for pair in pairs for entry in (pair[1:] if copying else pair)], note)
     for old, new in pairs:
         terminal.say(f"{'copied' if copying else 'moved'} '{old.name}' to '{new.name}'")
     return 0

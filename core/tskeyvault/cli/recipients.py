@@ -2,12 +2,14 @@
 
 import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 
 from tskeyvault import change, git, limits, names, plugins, recipients
 from tskeyvault.errors import IntegrityError, NotFoundError, UsageError
+from tskeyvault.journal import Note
 from tskeyvault.recipients import Change, Recipient, Recipients
 from tskeyvault.spec import Secret
-from tskeyvault.store import FOLDER
+from tskeyvault.store import FOLDER, Entry
 from tskeyvault.vault import Vault, opened
 
 from . import common, place, terminal
@@ -72,32 +74,38 @@ def _list(vault: Vault, options: Namespace) -> int:
 
 def _add(vault: Vault, options: Namespace) -> int:
     entry = Recipient(options.recipient.strip(), _label(options.name))
-    plugin, path, before = _present(vault, options)
-    _refuse_unusable(vault, plugin, entry.text)
-    if any(known.text == entry.text for known in before):
-        raise UsageError(f"{names.shown(entry.text)} can read that already")
     whom = entry.label or names.shown(entry.text)
-    count = _change(vault, options, Recipients(path, (*before, entry)), f"Let {whom} read")
+
+    def added(plugin: str, before: Recipients) -> Recipients:
+        _refuse_unusable(vault, plugin, entry.text)
+        if any(known.text == entry.text for known in before.entries):
+            raise UsageError(f"{names.shown(entry.text)} can read that already")
+        return before._replace(entries=(*before.entries, entry))
+
+    known = _change(vault, options, added, f"Let {whom} read")
     if not options.plan:
-        terminal.say(f"{whom} can read {_counted(count)}")
+        terminal.say(f"{whom} can read {_counted(len(known))}")
     return 0
 
 
 def _remove(vault: Vault, options: Namespace) -> int:
-    plugin, path, before = _present(vault, options)
     wanted = options.recipient.strip()
     if not wanted:  # those without a name are not meant
         raise UsageError("which recipient?", "vault recipients ls")
-    gone = [entry for entry in before if wanted in {entry.text, entry.label}]
-    kept = tuple(entry for entry in before if entry not in gone)
-    if not gone:
-        raise NotFoundError(f"{names.shown(wanted)} is not among the recipients", "vault recipients ls")
-    if not kept:
-        raise UsageError("that would leave nobody who can read", "add somebody first")
-    whom = ", ".join(entry.label or names.shown(entry.text) for entry in gone)
-    known = change.governed(vault, plugin, path)
-    _change(vault, options, Recipients(path, kept), f"Let {whom} read no longer")
+    gone: list[Recipient] = []
+
+    def left(_plugin: str, before: Recipients) -> Recipients:
+        gone.extend(entry for entry in before.entries if wanted in {entry.text, entry.label})
+        if not gone:
+            raise NotFoundError(f"{names.shown(wanted)} is not among the recipients", "vault recipients ls")
+        kept = tuple(entry for entry in before.entries if entry not in gone)
+        if not kept:
+            raise UsageError("that would leave nobody who can read", "add somebody first")
+        return before._replace(entries=kept)
+
+    known = _change(vault, options, left, f"Let {names.shown(wanted)} read no longer")
     if not options.plan:
+        whom = ", ".join(entry.label or names.shown(entry.text) for entry in gone)
         terminal.say(
             f"{whom} reads nothing new, and knows what was there before: rotate {_counted(len(known))}"
         )
@@ -105,31 +113,35 @@ def _remove(vault: Vault, options: Namespace) -> int:
     return 0
 
 
-def _present(vault: Vault, options: Namespace) -> tuple[str, str, tuple[Recipient, ...]]:
-    """Return plugin, the path of the recipients file to change, and who reads there now, approved."""
+def _change(
+    vault: Vault, options: Namespace, changed: Callable[[str, Recipients], Recipients], what: str
+) -> list[Entry]:
+    """Write what *changed* makes of the recipients, and re-encrypt, or with --plan say so; return the secrets."""
     plugin = names.plugin(options.plugin or vault.settings.backend)
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
-    path = "/".join(part for part in (FOLDER, folder, plugins.recipients_file(plugin)) if part)
-    if not vault.store.nearest(plugins.recipients_file(plugin), folder):
-        return plugin, path, ()
-    approve(vault, lambda: recipients.approved(vault.store, vault.state, vault.directory, plugin, folder))
-    return plugin, path, recipients.governing(vault.store, plugin, folder).entries
-
-
-def _change(vault: Vault, options: Namespace, changed: Recipients, what: str) -> int:
-    """Write *changed* and re-encrypt what it governs, or with --plan say so; return how many that are."""
+    where = f"the secrets of {folder}" if folder else "all secrets"
+    note = Note(f"{what} {where}", not options.no_commit)
     limits.protect_memory()
-    plugin = names.plugin(options.plugin or vault.settings.backend)
-    with vault.store.lock():
-        entries = change.governed(vault, plugin, changed.path)
-        tasks = change.plan(vault, entries, changed)
+    with vault.lock():
+        new = changed(plugin, _present(vault, plugin, folder))
+        entries = change.governed(vault, plugin, new.path)
+        tasks = change.plan(vault, entries, new)
         show_plan(tasks)
         if options.plan:
-            return len(entries)
-        written = change.rekey(vault, tasks, terminal.progress, changed)
-    where = f"the secrets of {options.folder}" if options.folder else "all secrets"
-    vault.commit(written, f"{what} {where}", wanted=not options.no_commit)
-    return len(entries)
+            return entries
+        written = change.rekey(vault, tasks, terminal.progress, new, note)
+    vault.commit(written, note)
+    return entries
+
+
+def _present(vault: Vault, plugin: str, folder: str) -> Recipients:
+    """Return the recipients file to change, and in it who reads there now, approved."""
+    file = plugins.recipients_file(plugin)
+    path = "/".join(part for part in (FOLDER, folder, file) if part)
+    if not vault.store.nearest(file, folder):
+        return Recipients(path, ())
+    approve(vault, lambda: recipients.approved(vault.store, vault.state, vault.directory, plugin, folder))
+    return Recipients(path, recipients.governing(vault.store, plugin, folder).entries)
 
 
 def _counted(number: int) -> str:
@@ -137,6 +149,7 @@ def _counted(number: int) -> str:
 
 
 def _ack(vault: Vault, options: Namespace) -> int:
+    vault.recover()
     found = recipients.changes(vault.store, vault.state)
     if not found:
         terminal.say("all recipients are approved")

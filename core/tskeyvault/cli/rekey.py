@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tskeyvault import change, limits, names
 from tskeyvault.change import Task
+from tskeyvault.journal import Note
 from tskeyvault.vault import opened
 
 from . import place, terminal
@@ -27,13 +28,14 @@ def run(options: Namespace) -> int:
         entries = vault.store.within(folder)
         for entry in entries:
             approve(vault, lambda entry=entry: vault.readers(entry))  # type: ignore[misc]
-        with vault.store.lock():
+        with vault.lock():
             tasks = change.plan(vault, entries)
             show_plan(tasks)
             if options.plan or not tasks:
                 return 0
-            written = change.rekey(vault, tasks, terminal.progress)
-        vault.commit(written, f"Re-encrypt {len(tasks)} secrets", wanted=not options.no_commit)
+            note = Note(f"Re-encrypt {len(tasks)} secrets", not options.no_commit)
+            written = change.rekey(vault, tasks, terminal.progress, note=note)
+        vault.commit(written, note)
     terminal.say(f"re-encrypted {len(tasks)} of {len(entries)} secrets")
     return 0
 

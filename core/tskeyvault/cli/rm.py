@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from tskeyvault import change, names
 from tskeyvault.errors import NotFoundError, UsageError
+from tskeyvault.journal import Note
 from tskeyvault.store import Entry
 from tskeyvault.vault import Vault, opened
 
@@ -29,10 +30,9 @@ def run(options: Namespace) -> int:
         shown = ", ".join(f"'{entry.name}'" for entry in entries)
         if not options.force and not terminal.confirm(f"remove {shown}?"):
             raise UsageError(f"{shown} not removed", "--force removes without asking")
-        change.remove(vault, entries)
-        vault.commit(
-            [entry.path for entry in entries], f"Remove {_counted(entries)}", wanted=not options.no_commit
-        )
+        note = Note(f"Remove {_counted(entries)}", not options.no_commit)
+        change.remove(vault, entries, note)
+        vault.commit([entry.path for entry in entries], note)
     terminal.say(
         f"removed {shown}: who could read it still has it in git's history, so revoke it where it is used"
     )

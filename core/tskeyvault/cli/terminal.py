@@ -136,6 +136,8 @@ def ask_hidden(prompt: str) -> bytes:
     """
     import termios
 
+    from tskeyvault import limits
+
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -143,13 +145,14 @@ def ask_hidden(prompt: str) -> bytes:
     try:
         before = termios.tcgetattr(terminal)
         hidden = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, hidden)
-        try:
-            os.write(terminal, _safe(prompt).encode(errors="replace"))
-            line = _typed(terminal)
-        finally:
-            termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
-            os.write(terminal, b"\n")
+        with limits.stoppable("asking"):  # or a signal would leave the terminal without echo
+            try:
+                termios.tcsetattr(terminal, termios.TCSAFLUSH, hidden)
+                os.write(terminal, _safe(prompt).encode(errors="replace"))
+                line = _typed(terminal)
+            finally:
+                termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+                os.write(terminal, b"\n")
     finally:
         os.close(terminal)
     if not line:
