@@ -1,6 +1,7 @@
 """For all tests: an environment of their own, and one line at the end that names those that could not run."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import pytest
 
 # Read before any test runs: the tests' own environment has none of our variables.
 REQUIRE_ALL = os.environ.get("TSKEYVAULT_REQUIRE_ALL") == "1"
+
+# Whoever starts the tests in the background ignores these, and so would every program that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 
 could_not_run: list[str] = []
 

@@ -88,13 +88,27 @@ def test_the_script_that_runs_the_tests_is_a_shell_script() -> None:
 def test_what_the_readme_does_in_use_works_as_one_session(tmp_path: Path) -> None:
     needs.program("git")
     key = made_key()
-    done = shell("\n".join(documents.texts(README, "sh")[2:]), cwd=tmp_path, data=key)
-    said = done.stdout.decode() + done.stderr.decode()
-    assert done.returncode == 0, said
-    assert f"{KEY}\n" in said
-    assert done.stdout.count(key) == 1
-    assert key not in done.stderr
-    assert "host web1" in said
+    bob = {name: str(tmp_path / "bob") for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")}
+    Path(bob["HOME"]).mkdir()
+    recipient = run_vault("keygen", env=bob).out.decode().strip()
+    remote = tmp_path / "remote/infra.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", remote], check=True)
+    with Path(os.environ["GIT_CONFIG_GLOBAL"]).open("a") as config:  # the server of the document
+        config.write(f'[url "{remote.parent}/"]\n\tinsteadOf = git@example.org:team/\n')
+    before, shared, his, daily = documents.texts(README, "sh")[2:]
+    shared, replaced = re.subn(r"age1[0-9a-z]{58}", recipient, shared)
+    assert replaced == 1
+
+    mine = shell(f"{before}\n{shared}", cwd=tmp_path, data=key)
+    theirs = shell(his, cwd=Path(bob["HOME"]), **bob)
+    later = shell(daily, cwd=tmp_path / "infra")
+    for done in (mine, theirs, later):
+        assert done.returncode == 0, done.stderr.decode()
+        assert key not in done.stderr
+    assert f"{KEY}\n" in mine.stdout.decode()
+    assert (mine.stdout.count(key), theirs.stdout.count(key), later.stdout.count(key)) == (1, 1, 0)
+    assert f"  {recipient}  Bob" in theirs.stdout.decode()
+    assert KEY in later.stdout.decode()  # to be rotated
     vault = tmp_path / "infra"
     assert key not in b"".join(path.read_bytes() for path in vault.rglob("*") if path.is_file())
     status = subprocess.run(["git", "status", "--porcelain"], check=True, cwd=vault, capture_output=True)

@@ -255,7 +255,7 @@ def test_any_next_change_cleans_up_after_a_kill(scene: Scene) -> None:
 def test_what_the_next_change_finishes_it_commits_as_it_was_meant(scene: Scene) -> None:
     ours = scene.attempt()
     for arguments in (["add", "--all"], ["commit", "--quiet", "--message", "All"]):
-        assert ours.run("git", "--", *arguments).code == 0
+        assert ours.run("git", *arguments).code == 0
     call = scene.plan[scene.before('.age-recipients")') + 1]
     assert scene.traced(ours, f"{call.name}:signal=SIGKILL:when={call.when}", commit=True).code == -9
     inserted = ours.run("insert", "other", data=b"value")

@@ -114,9 +114,19 @@ def _run(argv: list[str]) -> int:
         return _without_command(before)
     if name not in COMMANDS:
         raise UsageError("no such command", _nearest(name))
+    if name == "git":
+        after = _for_git(after)
     options = parser_for(name).parse_args([*before, *after])
     options.command = name
     return _module(name).run(options)
+
+
+def _for_git(after: list[str]) -> list[str]:
+    """Mark where git's own arguments begin, dashes and all: behind those of every command."""
+    at = 0
+    while after[at:] and after[at].partition("=")[0] in _TAKES_VALUE:
+        at += 1 if "=" in after[at] else 2
+    return after if after[at : at + 1] in (["-h"], ["--help"], ["--"]) else [*after[:at], "--", *after[at:]]
 
 
 def split(argv: list[str]) -> tuple[list[str], str, list[str]]:

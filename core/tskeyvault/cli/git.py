@@ -10,9 +10,7 @@ from . import place
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "arguments", nargs=REMAINDER, metavar="ARGUMENT", help="git's own; after -- when a dash begins them"
-    )
+    parser.add_argument("arguments", nargs=REMAINDER, metavar="ARGUMENT", help="git's own, all of them")
 
 
 def run(options: Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tskeyvault import change, git, limits, names, plugins, recipients
 from tskeyvault.errors import IntegrityError, NotFoundError, UsageError
@@ -76,13 +76,13 @@ def _add(vault: Vault, options: Namespace) -> int:
     entry = Recipient(options.recipient.strip(), _label(options.name))
     whom = entry.label or names.shown(entry.text)
 
-    def added(plugin: str, before: Recipients) -> Recipients:
+    def added(plugin: str, before: Recipients) -> tuple[Recipients, str]:
         _refuse_unusable(vault, plugin, entry.text)
         if any(known.text == entry.text for known in before.entries):
             raise UsageError(f"{names.shown(entry.text)} can read that already")
-        return before._replace(entries=(*before.entries, entry))
+        return before._replace(entries=(*before.entries, entry)), f"Let {whom} read"
 
-    known = _change(vault, options, added, f"Let {whom} read")
+    known = _change(vault, options, added)
     if not options.plan:
         terminal.say(f"{whom} can read {_counted(len(known))}")
     return 0
@@ -94,18 +94,18 @@ def _remove(vault: Vault, options: Namespace) -> int:
         raise UsageError("which recipient?", "vault recipients ls")
     gone: list[Recipient] = []
 
-    def left(_plugin: str, before: Recipients) -> Recipients:
+    def left(_plugin: str, before: Recipients) -> tuple[Recipients, str]:
         gone.extend(entry for entry in before.entries if wanted in {entry.text, entry.label})
         if not gone:
             raise NotFoundError(f"{names.shown(wanted)} is not among the recipients", "vault recipients ls")
         kept = tuple(entry for entry in before.entries if entry not in gone)
         if not kept:
             raise UsageError("that would leave nobody who can read", "add somebody first")
-        return before._replace(entries=kept)
+        return before._replace(entries=kept), f"Let {_named(gone)} read no longer"
 
-    known = _change(vault, options, left, f"Let {names.shown(wanted)} read no longer")
+    known = _change(vault, options, left)
     if not options.plan:
-        whom = ", ".join(entry.label or names.shown(entry.text) for entry in gone)
+        whom = _named(gone)
         terminal.say(
             f"{whom} reads nothing new, and knows what was there before: rotate {_counted(len(known))}"
         )
@@ -114,16 +114,19 @@ def _remove(vault: Vault, options: Namespace) -> int:
 
 
 def _change(
-    vault: Vault, options: Namespace, changed: Callable[[str, Recipients], Recipients], what: str
+    vault: Vault, options: Namespace, changed: Callable[[str, Recipients], tuple[Recipients, str]]
 ) -> list[Entry]:
-    """Write what *changed* makes of the recipients, and re-encrypt, or with --plan say so; return the secrets."""
+    """Write what *changed* makes of the recipients, and re-encrypt, or with --plan say so; return the secrets.
+
+    *changed* also says what it did, for git.
+    """
     plugin = names.plugin(options.plugin or vault.settings.backend)
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     where = f"the secrets of {folder}" if folder else "all secrets"
-    note = Note(f"{what} {where}", not options.no_commit)
     limits.protect_memory()
     with vault.lock():
-        new = changed(plugin, _present(vault, plugin, folder))
+        new, what = changed(plugin, _present(vault, plugin, folder))
+        note = Note(f"{what} {where}", not options.no_commit)
         entries = change.governed(vault, plugin, new.path)
         tasks = change.plan(vault, entries, new)
         show_plan(tasks)
@@ -142,6 +145,10 @@ def _present(vault: Vault, plugin: str, folder: str) -> Recipients:
         return Recipients(path, ())
     approve(vault, lambda: recipients.approved(vault.store, vault.state, vault.directory, plugin, folder))
     return Recipients(path, recipients.governing(vault.store, plugin, folder).entries)
+
+
+def _named(entries: Iterable[Recipient]) -> str:
+    return ", ".join(entry.label or names.shown(entry.text) for entry in entries)
 
 
 def _counted(number: int) -> str:
