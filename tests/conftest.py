@@ -15,7 +15,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGQUIT, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 
-could_not_run: list[str] = []
+COULD_NOT_RUN = "could not run here"
 
 FOREIGN_PREFIXES = ("TSKEYVAULT_", "GIT_", "PASSWORD_STORE_", "XDG_")
 FOREIGN = (
@@ -66,35 +66,41 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
 
 
-def _note_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
-    if not report.skipped or hasattr(report, "wasxfail"):
-        return
-    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
-    reason = reason.removeprefix("Skipped: ")
-    could_not_run.append(f"{report.nodeid} ({reason})")
-    if REQUIRE_ALL:
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"could not run here: {reason}"
+        report.longrepr = f"{COULD_NOT_RUN}: {_reason(report)}"
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    return reason.removeprefix("Skipped: ").removeprefix(f"{COULD_NOT_RUN}: ")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note a skipped test, and make it fail where all must run."""
+    """Make a skipped test fail where all must run."""
     report = yield
-    _note_if_skipped(report)
+    _fail_if_skipped(report)
     return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note a skipped module, and make it fail where all must run."""
+    """Make a skipped module fail where all must run."""
     report = yield
-    _note_if_skipped(report)
+    _fail_if_skipped(report)
     return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
-    """Name in one line, the last but pytest's own, every test that could not run here."""
+    """Name in one line, the last but pytest's own, every test that could not run here, whichever process ran it."""
     yield
-    terminalreporter.write_line(f"could not run here: {', '.join(could_not_run) or 'none'}")
+    stats = terminalreporter.stats
+    missing = [
+        f"{report.nodeid} ({_reason(report)})"
+        for report in (*stats.get("skipped", ()), *stats.get("failed", ()), *stats.get("error", ()))
+        if report.skipped or str(report.longrepr).startswith(COULD_NOT_RUN)
+    ]
+    terminalreporter.write_line(f"{COULD_NOT_RUN}: {', '.join(missing) or 'none'}")

@@ -34,4 +34,4 @@ fi
 sh tests/support/venv.sh
 sh tests/support/oracles.sh
 PATH="$PATH:$PWD/.cache/go-age"
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"

@@ -1,6 +1,7 @@
 """Reading and writing below an open directory: no link is followed, and nothing half is left."""
 
 import errno
+import gc
 import os
 import socket
 import stat
@@ -36,6 +37,7 @@ def elsewhere(tmp_path: Path) -> Path:
 
 
 def descriptors() -> set[str]:
+    gc.collect()  # of what tests before have left
     return set(os.listdir("/proc/self/fd"))
 
 

@@ -130,7 +130,7 @@ def test_a_place_that_others_can_change_is_passed_over(memory: Path) -> None:
 # A process that is told to stop, or that is killed.
 
 HOLDING = """\
-import os, signal, sys
+import os, select, signal, sys
 from tskeyvault import limits, scratch
 for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)  # whatever started the tests may have had them ignored
@@ -140,7 +140,8 @@ with {around}scratch.opened({{"XDG_RUNTIME_DIR": sys.argv[1]}}) as room:
         file.write("plain")
     {keep}
     print(room.path, flush=True)
-    sys.stdin.read()
+    while not select.select([0], [], [], 0.1)[0]:
+        pass  # Python notices a signal that arrives before a call blocks only after that call
 """
 
 

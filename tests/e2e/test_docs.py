@@ -100,7 +100,7 @@ def test_what_the_readme_does_in_use_works_as_one_session(tmp_path: Path) -> Non
     assert replaced == 1
 
     mine = shell(f"{before}\n{shared}", cwd=tmp_path, data=key)
-    theirs = shell(his, cwd=Path(bob["HOME"]), **bob)
+    theirs = shell(his, cwd=Path(bob["HOME"]), data=b"", **bob)
     later = shell(daily, cwd=tmp_path / "infra")
     for done in (mine, theirs, later):
         assert done.returncode == 0, done.stderr.decode()
