@@ -22,7 +22,13 @@ class Task(NamedTuple):
 
 
 def write(
-    vault: Vault, reference: Reference, plaintext: bytes, *, force: bool, expires: str | None = None
+    vault: Vault,
+    reference: Reference,
+    plaintext: bytes,
+    *,
+    force: bool,
+    expires: str | None = None,
+    note: Note = UNTOLD,
 ) -> Entry:
     """Encrypt *plaintext* as the next generation of the secret *reference*; return where.
 
@@ -36,7 +42,7 @@ def write(
             raise UsageError(f"secret '{reference}' exists", "--force replaces it")
         to = vault.readers(entry)
         ciphertext, seen = vault.seal(entry, plaintext, to, created=binding.now(), expires=expires)
-        vault.place({entry.path: ciphertext}, seen={entry.path: seen}, note=UNTOLD)
+        vault.place({entry.path: ciphertext}, seen={entry.path: seen}, note=note)
     return entry
 
 
@@ -85,14 +91,15 @@ def governed(vault: Vault, plugin: str, path: str) -> list[Entry]:
 def plan(vault: Vault, entries: Iterable[Entry], to: Recipients | None = None) -> list[Task]:
     """Return which of *entries* are not encrypted to those who read them now, or to *to*.
 
-    Needs no key: the binding says to whom a file was encrypted. Raises RecipientsChangedError.
+    Needs no key: the binding says to whom a file was encrypted. Raises RecipientsChangedError, and
+    IntegrityError for a file that is not what it should be.
     """
     tasks = []
     for entry in entries:
         # Also when *to* is given: a nearer file that was approved may be gone.
         approved = vault.readers(entry)
         readers = to or approved
-        bound = vault.binding(entry, vault.store.read(entry.path))
+        bound = vault.check_binding(entry, vault.store.read(entry.path))
         if bound is None:
             tasks.append(Task(entry, readers, "not bound to its name yet"))
         elif bound.recipients != binding.digest(readers.texts):
@@ -106,8 +113,8 @@ def rekey(
     progress: Progress,
     changed: Recipients | None = None,
     note: Note = UNTOLD,
-) -> list[str]:
-    """Encrypt the secrets of *tasks* anew, and write the recipients file *changed*; return the paths written.
+) -> None:
+    """Encrypt the secrets of *tasks* anew, and write the recipients file *changed*.
 
     The caller holds the vault's lock. Raises what :meth:`Vault.read` raises: who cannot read a
     secret cannot let others read it.
@@ -120,6 +127,5 @@ def rekey(
         created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
         sealed = vault.seal(task.entry, plaintext, task.to, created=created, expires=expires)
         contents[task.entry.path], seen[task.entry.path] = sealed
-    approved = {changed.path: changed.texts} if changed else None
+    approved = {changed.path: changed.approvable} if changed else None
     vault.place(contents, seen=seen, approved=approved, note=note)
-    return list(contents)

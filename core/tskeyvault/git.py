@@ -78,7 +78,7 @@ def _run(directory: str, *arguments: str, given: Sequence[str] = ()) -> str:
     listed = "\0".join(given).encode()
     done = process.run([*_GIT, *arguments], directory=directory, given=listed)
     if done.status != 0:
-        hint = f"what was written stays; when git -C {shown(directory)} commit works, commit it by hand"
+        hint = f"what was written stays; when git -C {shown(directory)} commit works, the next change commits it too"
         raise PluginError(f"git {arguments[0]} failed: {_reason(done)}", hint)
     return done.output
 

@@ -1,4 +1,4 @@
-"""The journal of a change to several files: what is left of it after a kill is done before the next change."""
+"""The journal of a change: what is left of it after a kill, git's commit included, is done before the next one."""
 
 import hashlib
 import json
@@ -53,13 +53,15 @@ class Record(NamedTuple):
     note: Note
     approved: Mapping[str, tuple[str, ...]]
     """Recipients to approve with it, by recipients file."""
+    left: tuple[str, ...] = ()
+    """Paths of earlier changes that git has not taken yet, to be committed with it."""
 
 
 class Journal:
     """The journal of one clone of a vault, in this host's state directory and never in the vault.
 
-    It is written when everything is staged, and removed when everything is in place: in between
-    the steps can be done again from the start, as often as it takes.
+    It is written when everything is staged, and removed when everything is in place and committed:
+    in between the steps can be done again from the start, as often as it takes.
     """
 
     def __init__(self, state_directory: str, vault: str, directory: str):
@@ -112,6 +114,7 @@ def _record(data: dict[str, list[list[str]]]) -> Record:
         tuple(Step(*map(_text, fields)) for fields in data["steps"]),
         Note(_text(message), bool(commit)),
         approved,
+        tuple(map(_text, data["left"])),
     )
 
 

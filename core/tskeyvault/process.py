@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import limits
 from .errors import PluginError
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def conversation(
     except OSError as error:
         raise _not_started(os.path.basename(argv[0]), error) from None
     try:
-        yield Conversation(process, os.path.basename(argv[0]), seconds, silent)
+        with limits.stoppable(os.path.basename(argv[0])):
+            yield Conversation(process, os.path.basename(argv[0]), seconds, silent)
     finally:
         _end(process)
 

@@ -1,5 +1,6 @@
 """Who can read: recipients files, and whether this host has approved what stands in them."""
 
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from . import git, names, plugins
@@ -9,6 +10,7 @@ from .store import FOLDER, Store
 
 _MAX_LINES = 50
 """Of a difference that is shown."""
+_CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 MAX_SIZE = 4 << 20
 """Bytes of a recipients file."""
 
@@ -34,6 +36,11 @@ class Recipients(NamedTuple):
         """The recipients alone, in file order."""
         return tuple(entry.text for entry in self.entries)
 
+    @property
+    def approvable(self) -> tuple[str, ...]:
+        """Recipient and label of each, with a line end between: what a host approves."""
+        return tuple(f"{entry.text}\n{entry.label}" for entry in self.entries)
+
 
 class RecipientsChangedError(IntegrityError):
     """A recipients file is not what this host approved: exit code 5."""
@@ -52,17 +59,18 @@ class Change(NamedTuple):
 
     path: str
     added: tuple[Recipient, ...]
-    removed: tuple[str, ...]
+    removed: tuple[Recipient, ...]
     gone: bool
     """The file itself is no longer there, so that those of a folder above would read."""
     now: tuple[str, ...]
+    """What is approved by approving it."""
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The difference for people to read, a line each."""
         lines = ["the file is gone"] if self.gone else []
         lines += [f"+ {names.shown(entry.text)}{_called(entry.label)}" for entry in self.added]
-        lines += [f"- {names.shown(text)}" for text in self.removed]
+        lines += [f"- {names.shown(text)}{_called(label)}" for text, label in self.removed]
         more = len(lines) - _MAX_LINES
         return (*lines[:_MAX_LINES], f"and {more} more") if more > 0 else tuple(lines)
 
@@ -78,6 +86,8 @@ def parse(path: str, data: bytes) -> Recipients:
         raise ConfigError(f"{names.shown(path)}: not in UTF-8") from None
     entries, label = [], ""
     for line in (line.strip(" \t\r") for line in lines):
+        if line.startswith(_CONFLICT):
+            raise ConfigError(f"{names.shown(path)}: has the marks of a merge conflict", "resolve it first")
         if line.startswith("#"):
             label = line.lstrip("# ")
         elif line:
@@ -125,7 +135,7 @@ def changes(store: Store, state: State) -> list[Change]:
     present = [load(store, path) for _, path in store.recipients_files(lambda _: None)]
     gone = set(state.approved_paths) - {found.path for found in present}
     found = [_compare(recipients, state.approved(recipients.path)) for recipients in present]
-    found += [Change(path, (), state.approved(path) or (), gone=True, now=()) for path in sorted(gone)]
+    found += [_gone(path, state.approved(path) or ()) for path in sorted(gone)]
     return [change for change in found if change.added or change.removed or change.gone]
 
 
@@ -139,7 +149,7 @@ def approved(store: Store, state: State, directory: str, plugin: str, folder: st
     below = _below(plugin, folder, recipients.path)
     for path in below:
         if (before := state.approved(path)) is not None:
-            change = Change(path, (), before, gone=True, now=())
+            change = _gone(path, before)
     if change.added or change.removed or change.gone:
         raise RecipientsChangedError(change, git.last_change(directory, change.path))
     return recipients
@@ -154,10 +164,26 @@ def _below(plugin: str, folder: str, found: str) -> list[str]:
 
 
 def _compare(recipients: Recipients, before: tuple[str, ...] | None) -> Change:
-    old = set(before or ())
-    added = tuple(entry for entry in recipients.entries if entry.text not in old)
-    removed = tuple(sorted(old - set(recipients.texts)))
-    return Change(recipients.path, added, removed, gone=False, now=recipients.texts)
+    known = _approved(before or ())
+    texts = {entry.text for entry in known}
+    added = tuple(entry for entry in recipients.entries if not _is_known(entry, known, texts))
+    removed = tuple(entry for entry in known if entry.text not in recipients.texts)
+    return Change(recipients.path, added, removed, gone=False, now=recipients.approvable)
+
+
+def _is_known(entry: Recipient, known: Container[Recipient], texts: Container[str]) -> bool:
+    """Tell whether *entry* was approved, by its name too where it has one: it is removed by that."""
+    return entry in known or (not entry.label and entry.text in texts)
+
+
+def _gone(path: str, before: tuple[str, ...]) -> Change:
+    return Change(path, (), _approved(before), gone=True, now=())
+
+
+def _approved(lines: Iterable[str]) -> tuple[Recipient, ...]:
+    return tuple(
+        Recipient(text, label) for text, _, label in (line.partition("\n") for line in sorted(lines))
+    )
 
 
 def _called(label: str) -> str:

@@ -68,7 +68,7 @@ class Store:
     def lock(self) -> Iterator[Finished | None]:
         """Hold the store against other writers on this host, and finish what a killed one began: yield that.
 
-        Raises DeliveryError when another one holds it too long.
+        Where git is to be told of it, it is to be ended by :meth:`settle`. Raises DeliveryError when another one holds it too long.
         """
         with self._folder([], create=True) as fd, limits.locked(fd, "the vault"):
             pending = self._journal.pending()
@@ -162,14 +162,15 @@ class Store:
         *,
         note: Note = UNTOLD,
         approved: Mapping[str, tuple[str, ...]] | None = None,
+        left: tuple[str, ...] = (),
         placed: Callable[[], None] = lambda: None,
     ) -> None:
         """Write *contents*, by path, and remove the files at *removed*: all of it or nothing.
 
-        Nothing is renamed before everything is on the disk. A change of several files that is
-        killed while it renames is finished by the next one to take the lock, which the caller
-        holds, and which then knows *note* and *approved*. *placed* is called when all is in
-        place, before signals are let through again.
+        Nothing is renamed before everything is on the disk. A change that is killed while it
+        renames is finished by the next one to take the lock, which the caller holds, and which
+        then knows *note*, *approved* and *left*. *placed* is called when all is in place, before
+        signals are let through again. Where git is to be told, :meth:`settle` ends the change.
         """
         paths = [*contents, *removed]
         if not paths:
@@ -184,7 +185,7 @@ class Store:
                 steps.append(step)
             if len(steps) > 1:
                 files.sync_all(self._root)
-                self._journal.begin(Record(tuple(steps), note, approved or {}))
+            self._journal.begin(Record(tuple(steps), note, approved or {}, left))
         except BaseException:
             self._undo(steps)
             raise
@@ -196,8 +197,12 @@ class Store:
                 raise
             self._finish(steps)
             placed()
-            if len(steps) > 1:
+            if not note.commit and not left:
                 self._journal.end()
+
+    def settle(self) -> None:
+        """Forget the last change: git was told of it. The lock is held."""
+        self._journal.end()
 
     def _stage(self, path: str, content: bytes | None, *, synced: bool) -> Step:
         folder, _, name = path.rpartition("/")
@@ -248,7 +253,8 @@ class Store:
             self._undo(record.steps)
             return Finished(record, others, done=False)
         self._finish([step for step, how in found if how is not _Found.OTHER])
-        self._journal.end()
+        if not record.note.commit and not record.left:
+            self._journal.end()
         return Finished(record, others, done=True)
 
     def _look(self, step: Step) -> _Found:

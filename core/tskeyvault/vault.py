@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import binding, config, files, limits, local, names
@@ -52,6 +52,7 @@ class Vault:
         self.state = State(memory, self.settings.id, directory)
         self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ), ui)
         self._ui = ui
+        self._left: tuple[str, ...] = ()
 
     def read(self, references: Iterable[Reference]) -> dict[Reference, bytes]:
         """Return the plaintexts of *references*, each authenticated and bound to its name.
@@ -88,6 +89,22 @@ class Vault:
         self.state.record({entry.path: _seen(bound[entry], text) for entry, text in ciphertexts.items()})
         return opened
 
+    def open_each(
+        self, entries: Iterable[Entry], progress: Progress = lambda _done, _all: None
+    ) -> tuple[dict[Entry, Opened], dict[Entry, VaultError]]:
+        """Return what those of *entries* hold that can be opened, and why the others cannot."""
+        entries = list(entries)
+        with suppress(VaultError):
+            return self.open(entries, progress), {}
+        opened: dict[Entry, Opened] = {}
+        failed: dict[Entry, VaultError] = {}
+        for entry in entries:
+            try:
+                opened |= self.open([entry])
+            except VaultError as error:
+                failed[entry] = error
+        return opened, failed
+
     def binding(self, entry: Entry, ciphertext: bytes) -> Binding | None:
         """Return the binding of *ciphertext*, which needs no key and is not verified.
 
@@ -112,10 +129,10 @@ class Vault:
                 raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", _REWRITE)
             return None
         if found.vault != self.settings.id:
-            raise IntegrityError(f"{what}: its file was written for another vault")
+            raise IntegrityError(f"{what}: its file was written for another vault", _REWRITE)
         if found.name != entry.name:
             other = names.shown(found.name)
-            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it")
+            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it", _REWRITE)
         if found.generation > before.generation + _PLAUSIBLE:
             raise IntegrityError(f"{what}: generation {found.generation} is not plausible", _REWRITE)
         if found.generation < before.generation:
@@ -182,46 +199,73 @@ class Vault:
         approved: Mapping[str, tuple[str, ...]] | None = None,
         note: Note,
     ) -> None:
-        """Write *contents* and remove *removed*, all or nothing, and remember what is new; the lock is held."""
+        """Write *contents* and remove *removed*, all or nothing, remember what is new, and commit.
+
+        The caller holds the lock. Raises DeliveryError; PluginError when git refuses: what was
+        written then stays, and is committed with the next change.
+        """
+        removed = tuple(removed)
+        committing = note.commit and self._is_committed()
 
         def remember() -> None:
             self.state.record(seen)
             if approved:
                 self.state.approve(approved)
 
-        self.store.change(contents, removed, note=note, approved=approved, placed=remember)
+        note = note._replace(commit=committing)
+        self.store.change(contents, removed, note=note, approved=approved, left=self._left, placed=remember)
+        if committing:
+            self.commit([*contents, *removed], note)
 
     def commit(self, paths: Iterable[str], note: Note) -> None:
-        """Commit exactly *paths* when that is wanted, by *note* and by the local configuration.
+        """Commit exactly *paths*, and what is left of earlier changes, by *note*.
 
-        Raises PluginError when git refuses; what was written stays.
+        Raises PluginError.
         """
         from . import git
 
-        if not (note.commit and self.local.commit):
-            return
+        if not git.commit(self.directory, list(dict.fromkeys((*paths, *self._left))), note.message):
+            self._ui.message("warning: git has nothing to commit of what was written: see git status")
+        self.store.settle()
+        self._left = ()
+
+    def _is_committed(self) -> bool:
+        """Tell whether changes are to be committed: by the local configuration, and in a work tree.
+
+        Raises PluginError when git does not answer, before anything was written.
+        """
+        from . import git
+
+        if not self.local.commit:
+            return False
         if git.work_tree(self.directory):
-            if not git.commit(self.directory, list(paths), note.message):
-                self._ui.message("warning: git has nothing to commit of what was written: see git status")
-        else:
-            self._ui.message(f"warning: '{self.directory}' is not in a git work tree: nothing was committed")
+            return True
+        self._ui.message(f"warning: '{self.directory}' is not in a git work tree: nothing was committed")
+        return False
 
     def _settle(self, finished: Finished) -> None:
         """Approve, commit and tell what was *finished* in the place of a command that was killed."""
+        from . import git
+
         record, others, done = finished
-        self._ui.message(
-            f"{'finished' if done else 'gave up'} what was cut off: {names.shown(record.note.message)}"
-        )
+        how = "finished" if done else "gave up"
+        self._ui.message(f"{how} what was cut off: {names.shown(record.note.message)}")
         for path in others:
             self._ui.message(f"warning: '{names.shown(path)}' was changed since, and stays as it is")
-        if not done:
-            return
-        if record.approved:
+        if done and record.approved:
             self.state.approve(record.approved)
-        try:
-            self.commit([step.path for step in record.steps if step.path not in others], record.note)
-        except VaultError as error:
-            self._ui.message(f"warning: {error.message}")
+        own = (
+            [step.path for step in record.steps if step.path not in others]
+            if done and record.note.commit
+            else []
+        )
+        if paths := tuple(dict.fromkeys((*own, *record.left))):
+            try:
+                git.commit(self.directory, list(paths), record.note.message)
+                self.store.settle()
+            except VaultError as error:
+                self._left = paths
+                self._ui.message(f"warning: {error.message}; it is committed with the next change")
 
     def _generation(self, entry: Entry) -> int:
         """Return the highest generation of *entry* that this host has seen or that lies there.

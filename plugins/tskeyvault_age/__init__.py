@@ -39,6 +39,9 @@ class Plugin:
         if not recipients:
             raise UsageError("no recipients: nobody could read the secret")
         parsed = {text: self._recipient(text, position) for position, text in enumerate(recipients, 1)}
+        if len({str(recipient) for recipient in parsed.values()}) < len(parsed):
+            # Removing one of them would seem to remove its owner.
+            raise UsageError("two recipients are one key in another dress", "remove one of them")
         return file.encrypt(plaintext, parsed.values(), binding)
 
     @hookimpl

@@ -174,7 +174,8 @@ def _wrapped(file_key: bytes, recipients: Iterable[Recipient]) -> list[Stanza]:
         if recipient.labels != first.labels:
             raise UsageError(
                 f"recipients cannot be mixed in one file: {_brief(first)} and {_brief(recipient)}",
-                "with post-quantum recipients all must be post-quantum (age1pq1, age1tagpq1)",
+                "post-quantum all (age1pq1, age1tagpq1) or none: to go over, write all of the new ones into the"
+                " recipients file, then vault recipients ack and vault rekey",
             )
     return stanzas
 

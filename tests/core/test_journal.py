@@ -25,6 +25,7 @@ RECORD = Record(
     ),
     Note("Move é", commit=True),
     {"secrets/.age-recipients": ("age1a", "age1b")},
+    ("secrets/z.age",),
 )
 
 
@@ -96,14 +97,16 @@ def test_each_clone_of_a_vault_has_its_own_by_whatever_path(directory: Path, clo
         b"null",
         b"[1]",
         b'{"steps": [], "note": ["a", true]}',
-        b'{"steps": [], "note": ["a"], "approved": {}}',
-        b'{"steps": [], "note": [1, true], "approved": {}}',
-        b'{"steps": [["a", "b", "c", "d"]], "note": ["a", true], "approved": {}}',
-        b'{"steps": [["a", "b", "c", "d", 5]], "note": ["a", true], "approved": {}}',
-        b'{"steps": [["a", "b", "c", "d", "e", "f"]], "note": ["a", true], "approved": {}}',
-        b'{"steps": 1, "note": ["a", true], "approved": {}}',
-        b'{"steps": [], "note": ["a", true], "approved": 1}',
-        b'{"steps": [], "note": ["a", true], "approved": {"a": 1}}',
+        b'{"steps": [], "note": ["a", true], "approved": {}}',
+        b'{"steps": [], "note": ["a", true], "approved": {}, "left": [1]}',
+        b'{"steps": [], "note": ["a"], "approved": {}, "left": []}',
+        b'{"steps": [], "note": [1, true], "approved": {}, "left": []}',
+        b'{"steps": [["a", "b", "c", "d"]], "note": ["a", true], "approved": {}, "left": []}',
+        b'{"steps": [["a", "b", "c", "d", 5]], "note": ["a", true], "approved": {}, "left": []}',
+        b'{"steps": [["a", "b", "c", "d", "e", "f"]], "note": ["a", true], "approved": {}, "left": []}',
+        b'{"steps": 1, "note": ["a", true], "approved": {}, "left": []}',
+        b'{"steps": [], "note": ["a", true], "approved": 1, "left": []}',
+        b'{"steps": [], "note": ["a", true], "approved": {"a": 1}, "left": []}',
         b"[" * 100_000,
         b"\xff",
     ],
@@ -302,11 +305,11 @@ def test_no_link_is_followed_when_it_is_finished(directory: Path, clone: Path, t
     assert {path.name for path in outside.iterdir()} == {"c.age", ".vault-0123456789abcdef"}
 
 
-def test_a_change_of_one_file_needs_no_journal(directory: Path, clone: Path) -> None:
+def test_a_change_that_git_is_not_told_of_leaves_no_journal(directory: Path, clone: Path) -> None:
     with opened(directory, clone) as store, store.lock():
         store.change({"secrets/a.age": b"new"})
         store.change({}, ["secrets/gone/d.age"])
-    assert not directory.exists()
+    assert list(directory.iterdir()) == []
     assert contents(clone) == {"a.age": "new", "b/c.age": "old"}
 
 
@@ -365,4 +368,7 @@ def test_what_is_finished_is_told_with_its_note(
             assert (finished.record.note, finished.record.approved) == (note, approved)
             assert (finished.passed_over, finished.done) == ((), True)
         with store.lock() as again:
-            assert again is None
+            assert again == finished  # git was not told yet
+            store.settle()
+        with store.lock() as settled:
+            assert settled is None

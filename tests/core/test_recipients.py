@@ -166,13 +166,34 @@ def test_nothing_is_approved_on_a_new_host(case: Case) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["# Anna\nage1a\n# Bob\nage1b\n", "age1b\nage1a\n", "age1a\n\n# and\nage1b", "age1a\nage1b\nage1a\n"],
-    ids=["relabelled", "reordered", "reformatted", "repeated"],
+    ["age1a\nage1b\n", "age1b\n# Ann\nage1a\n", "# Ann\nage1a\n\n\nage1b", "age1a\nage1b\nage1a\n"],
+    ids=["without names", "reordered", "reformatted", "repeated"],
 )
 def test_the_same_recipients_in_another_dress_are_no_change(case: Case, text: str) -> None:
     case.write(TOP, text)
     assert set(case.approved("").texts) == {"age1a", "age1b"}
     assert recipients.changes(case.store, case.state) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# Bob\nage1a\n# Ann\nage1b\n", ("+ age1a  (Bob)", "+ age1b  (Ann)")),
+        ("# Anna\nage1a\n# Bob\nage1b\n", ("+ age1a  (Anna)",)),
+    ],
+)
+def test_a_name_is_approved_as_its_recipients_since_it_is_removed_by_it(
+    case: Case, text: str, shown: tuple[str, ...]
+) -> None:
+    case.write(TOP, text)
+    assert case.refused("").change.lines == shown
+
+
+def test_the_marks_of_a_merge_are_no_recipients(case: Case) -> None:
+    for mark in ("<<<<<<< HEAD", "=======", ">>>>>>> other", "||||||| base"):
+        case.write(TOP, f"age1a\n{mark}\nage1b\n")
+        with pytest.raises(ConfigError, match="marks of a merge conflict"):
+            case.approved("")
 
 
 def test_an_added_recipient_is_refused_and_shown(case: Case) -> None:
@@ -187,12 +208,12 @@ def test_an_added_recipient_is_refused_and_shown(case: Case) -> None:
 
 def test_a_removed_recipient_is_refused_and_shown(case: Case) -> None:
     case.write(TOP, "age1b\n")
-    assert case.refused("").change.lines == ("- age1a",)
+    assert case.refused("").change.lines == ("- age1a  (Ann)",)
 
 
 def test_an_exchanged_recipient_is_refused_and_shown(case: Case) -> None:
     case.write(TOP, "# Ann\nage1e\nage1b\n")
-    assert case.refused("").change.lines == ("+ age1e  (Ann)", "- age1a")
+    assert case.refused("").change.lines == ("+ age1e  (Ann)", "- age1a  (Ann)")
 
 
 def test_a_recipient_is_shown_safely(case: Case) -> None:
@@ -232,7 +253,7 @@ def test_the_same_holds_when_its_folder_is_gone_too(case: Case) -> None:
     (case.directory / "secrets/team").rmdir()
     assert case.refused("team").change.gone
     assert recipients.changes(case.store, case.state) == [
-        recipients.Change(NEARER, (), ("age1t",), gone=True, now=())
+        recipients.Change(NEARER, (), (Recipient("age1t", ""),), gone=True, now=())
     ]
 
 
@@ -261,7 +282,7 @@ def test_all_changes_are_found_at_once(case: Case) -> None:
     (case.directory / NEARER).unlink()
     found = {change.path: change.lines for change in recipients.changes(case.store, case.state)}
     assert found == {
-        TOP: ("- age1a",),
+        TOP: ("- age1a  (Ann)",),
         "secrets/y/.demo-recipients": ("+ demo:1",),
         NEARER: ("the file is gone", "- age1t"),
     }

@@ -300,7 +300,7 @@ def test_a_recipient_that_was_removed_or_exchanged(vault: Made, tmp_path: Path) 
     RECIPIENTS.unlink()
     refused(tmp_path, 3, "has no recipients", "insert", "new", value=b"1")
     lines = text.splitlines()
-    RECIPIENTS.write_text("\n".join(["", *lines[2:], "# another label", *lines[1:2], ""]))
+    RECIPIENTS.write_text("\n".join(["", *lines[2:], *lines[1:2], ""]))
     put("order-and-labels-are-no-change", b"1")
 
 

@@ -1,6 +1,8 @@
 """The commands of every day on secrets: generate, insert --expires, mv, cp, find, grep and git."""
 
 import json
+import os
+import shutil
 import string
 import subprocess
 from collections import Counter
@@ -351,7 +353,10 @@ def test_the_moved_file_is_bound_to_its_new_name() -> None:
     assert shown("b") == b"1"
     Path("secrets/b.age").write_bytes(old)
     done = run_vault("show", "b")
-    assert done == Result(5, b"", "vault: secret 'b': its file is that of secret 'a', copied over it\n")
+    said = done.err.splitlines()
+    assert (done.code, done.out) == (5, b"")
+    assert said[0] == "vault: secret 'b': its file is that of secret 'a', copied over it"
+    assert said[1].startswith("hint: when this is intended")
 
 
 @pytest.mark.usefixtures("vault")
@@ -598,3 +603,63 @@ def test_git_follows_no_variable_to_another_tree(vault: Made, tmp_path: Path) ->
 
 def test_git_without_a_vault(tmp_path: Path) -> None:
     assert run_vault("git", "status", cwd=tmp_path).code == 3
+
+
+@pytest.mark.usefixtures("vault")
+def test_grep_searches_what_can_be_read_and_tells_the_rest() -> None:
+    put("a", b"needle")
+    put("b", b"needle")
+    put("team/c", b"needle")
+    Path("secrets/b.age").write_bytes(b"age-encryption.org/v1\n-> X25519 x\n")
+    done = run_vault("grep", "needle")
+    assert (done.code, done.out) == (5, b"a\nteam/c\n")
+    assert "vault: warning: not searched: secret 'b'" in done.err
+
+
+KILLER = """\
+#!/bin/sh
+case " $* " in *" add "*) kill -9 $PPID; exit 1 ;; esac
+exec {git} "$@"
+"""
+
+
+@pytest.mark.usefixtures("vault")
+def test_what_was_killed_while_git_was_told_is_committed_by_the_next_change(tmp_path: Path) -> None:
+    put("a")
+    killer = tmp_path / "bin/git"
+    killer.parent.mkdir()
+    killer.write_text(KILLER.format(git=shutil.which("git")))
+    killer.chmod(0o755)
+    path = {"PATH": f"{killer.parent}:{os.environ['PATH']}"}
+    for arguments in (["mv", "a", "b"], ["insert", "-f", "b"]):
+        assert run_vault(*arguments, input=b"1", env=path).code == -9
+        assert git("status", "--porcelain") != ""
+        done = run_vault("insert", "-f", "other", input=b"2")
+        assert (done.code, "finished what was cut off" in done.err) == (0, True), done.err
+        assert git("status", "--porcelain") == ""
+
+
+@pytest.mark.usefixtures("vault")
+def test_what_git_refused_is_committed_when_it_no_longer_does() -> None:
+    put("a")
+    lock = Path(".git/index.lock")
+    lock.touch()
+    for name in ("b", "c"):
+        done = run_vault("insert", name, input=b"1")
+        assert (done.code, "the next change commits it too" in done.err) == (6, True), done.err
+        assert Path(f"secrets/{name}.age").exists()
+    lock.unlink()
+    assert run_vault("insert", "d", input=b"1").code == 0
+    assert git("status", "--porcelain") == ""
+
+
+@pytest.mark.usefixtures("vault")
+def test_where_the_host_can_remember_nothing_no_value_is_replaced(tmp_path: Path) -> None:
+    put("a")
+    before = Path("secrets/a.age").read_bytes()
+    state = tmp_path / "state"
+    state.write_text("no directory")
+    done = run_vault("insert", "-f", "a", input=b"2", env={"XDG_STATE_HOME": str(state)})
+    assert done.code != 0
+    assert Path("secrets/a.age").read_bytes() == before
+    assert git("status", "--porcelain") == ""

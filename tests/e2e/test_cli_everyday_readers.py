@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support import needs
 from support.documents import CHECKOUT
 from support.vaults import Made, Result, made_key, make_vault, run_python, run_vault, services
 
@@ -170,8 +171,22 @@ def test_status_finds_what_other_recipients_can_read_than_should(tmp_path: Path)
     put("b")
     with Path("secrets/.age-recipients").open("a") as file:
         file.write(f"{keygen(tmp_path / 'other')}\n")
-    assert set(map(tuple, findings().values())) == {("encrypted to other recipients: vault rekey",)}
+    told = (
+        "encrypted to other recipients: vault rekey",
+        "its recipients are not approved: vault recipients ack",
+    )
+    assert set(map(tuple, findings().values())) == {told}
     assert run_vault("status").code == 1
+
+
+@pytest.mark.usefixtures("vault")
+def test_no_name_pushes_the_findings_of_status_out_of_sight() -> None:
+    put("a")
+    recipients = Path("secrets/.age-recipients")
+    recipients.write_text(f"# {'x' * 2100}\n{recipients.read_text().splitlines()[1]}\n")
+    Path("secrets/b.age").write_bytes(Path("secrets/a.age").read_bytes())
+    listed = run_vault("status").out.decode()
+    assert "its file is that of secret 'a', copied over it" in listed
 
 
 @pytest.mark.usefixtures("vault")
@@ -319,7 +334,7 @@ def test_a_removed_reader_opens_nothing_new_and_what_to_rotate_is_listed(
         0,
         b"a/1\nb\n",
         "vault: to re-encrypt, encrypted to other recipients: a/1, b\n"
-        "vault: web1 reads nothing new, and knows what was there before: rotate 2 secrets\n",
+        f"vault: web1 ({host}) reads nothing new, and knows what was there before: rotate 2 secrets\n",
     )
     assert host not in Path("secrets/.age-recipients").read_text()
     assert not opens("b", tmp_path / "host")
@@ -494,6 +509,59 @@ def test_age_and_expiry_outlast_a_rekey(tmp_path: Path) -> None:
     [row] = json.loads(run_vault("status", "--json").out)
     assert (row["created"], row["expires"]) == ("2020-01-02T03:04:05Z", "2190-05-06T23:59:59Z")
     assert row["generation"] == 2
+
+
+# who is removed
+
+
+@pytest.mark.usefixtures("vault")
+def test_a_name_that_was_put_on_another_removes_nobody_unasked(tmp_path: Path) -> None:
+    put("a")
+    other = keygen(tmp_path / "other")
+    assert run_vault("recipients", "add", other, "--name", "Mallory").code == 0
+    file = Path("secrets/.age-recipients")
+    mine, own, theirs, key = file.read_text().splitlines()
+    file.write_text(f"{theirs}\n{own}\n{mine}\n{key}\n")
+    done = run_vault("recipients", "rm", "Mallory")
+    assert (done.code, "not those this host approved" in done.err) == (5, True)
+    assert run_vault("show", "a").code == 0
+
+
+@pytest.mark.usefixtures("vault")
+def test_the_last_key_of_ones_own_is_not_removed_unasked(tmp_path: Path) -> None:
+    put("a")
+    own = Path("secrets/.age-recipients").read_text().splitlines()[1]
+    assert run_vault("recipients", "add", keygen(tmp_path / "other"), "--name", "other").code == 0
+    before = Path("secrets/.age-recipients").read_bytes(), Path("secrets/a.age").read_bytes()
+    done = run_vault("recipients", "rm", own)
+    assert (done.code, "hint: --force" in done.err) == (2, True), done.err
+    assert (Path("secrets/.age-recipients").read_bytes(), Path("secrets/a.age").read_bytes()) == before
+    assert run_vault("recipients", "rm", own, "--force").code == 0
+    assert run_vault("show", "a").code == 4
+    assert opens("a", tmp_path / "other")
+
+
+@pytest.mark.usefixtures("vault")
+def test_one_ssh_key_is_one_recipient_in_whatever_dress(tmp_path: Path) -> None:
+    needs.program("ssh-keygen")
+    made = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "me@host", "-f", str(tmp_path / "ed")]
+    subprocess.run(made, check=True)
+    key = (tmp_path / "ed.pub").read_text().strip()
+    assert run_vault("recipients", "add", key).code == 0
+    before = Path("secrets/.age-recipients").read_bytes()
+    for text in (key.rpartition(" ")[0], key.replace("me@host", "other")):
+        done = run_vault("recipients", "add", text)
+        assert (done.code, "one key in another dress" in done.err) == (2, True), done.err
+    assert Path("secrets/.age-recipients").read_bytes() == before
+
+
+@pytest.mark.usefixtures("vault")
+def test_recipients_that_no_file_can_have_together_are_refused_where_there_is_no_secret_yet() -> None:
+    before = Path("secrets/.age-recipients").read_bytes()
+    quantum = run_vault("keygen", "--pq", "-o", "pq").out.decode().strip()
+    done = run_vault("recipients", "add", quantum)
+    assert (done.code, "cannot be mixed" in done.err, "vault rekey" in done.err) == (2, True, True), done.err
+    assert Path("secrets/.age-recipients").read_bytes() == before
 
 
 # a new user

@@ -105,6 +105,11 @@ def place(options: Namespace) -> "Place":
 
 
 def _run(argv: list[str]) -> int:
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # or the next file that is opened would pass for it
     try:
         os.getcwd()
     except OSError:

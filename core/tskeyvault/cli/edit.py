@@ -43,12 +43,16 @@ def run(options: Namespace) -> int:
                         f"secret '{reference}' was changed meanwhile", "vault edit opens what is there now"
                     )
                 expires = before.binding.expires if before.binding else None
-                change.write(vault, reference, after or b"", force=stored is not None, expires=expires)
-            except VaultError:
-                _keep(room, entry)
+                note = Note(
+                    f"{'Add' if stored is None else 'Edit'} secret {reference}", not options.no_commit
+                )
+                change.write(
+                    vault, reference, after or b"", force=stored is not None, expires=expires, note=note
+                )
+            except VaultError as error:
+                if not isinstance(error, PluginError) or _stored(vault, entry) == stored:
+                    _keep(room, entry)  # and not when only git refuses what is written
                 raise
-        verb = "Add" if stored is None else "Edit"
-        vault.commit([entry.path], Note(f"{verb} secret {reference}", not options.no_commit))
     terminal.say(f"wrote secret '{reference}'")
     return 0
 

@@ -21,7 +21,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Print the names of the secrets that hold TEXT; the values stay unseen unless asked for."""
+    """Print the names of the secrets that hold TEXT; the values stay unseen unless asked for.
+
+    What cannot be opened is told, and the exit code is the failure's.
+    """
     text = options.pattern if options.regex else re.escape(options.pattern)
     try:
         pattern = re.compile(
@@ -32,17 +35,21 @@ def run(options: Namespace) -> int:
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     limits.protect_memory()
     with opened(place(options), os.environ, terminal.USER) as vault:
-        found = vault.open(vault.store.within(folder), terminal.progress)
+        found, failed = vault.open_each(vault.store.within(folder), terminal.progress)
     hits = [
         (it.name, line)
         for it, held in found.items()
         for line in held.plaintext.split(b"\n")
         if pattern.search(line)
     ]
-    if not hits:
-        raise NotFoundError("no secret holds that")
     if options.values:
         terminal.lines(f"{name}: {line.decode(errors='replace')}" for name, line in hits)
     else:
         terminal.lines(dict.fromkeys(name for name, _ in hits))
+    for error in failed.values():
+        terminal.warn(f"not searched: {error.message}")
+    if failed:
+        return max(error.exit_code for error in failed.values())
+    if not hits:
+        raise NotFoundError("no secret holds that")
     return 0

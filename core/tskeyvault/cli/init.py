@@ -57,11 +57,12 @@ def run(options: Namespace) -> int:
     written = _write(directory, own)
     with opened(place(options)._replace(vault=directory), os.environ, terminal.USER) as vault:
         if _RECIPIENTS in written:
-            vault.state.approve({_RECIPIENTS: tuple(own)})
+            vault.state.approve({_RECIPIENTS: recipients.load(vault.store, _RECIPIENTS).approvable})
             terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(map(names.shown, own))}")
         else:
             terminal.say(f"made a vault in '{directory}'; its recipients were there: vault recipients ack")
-        vault.commit(written, Note("Make a vault", not options.no_commit))
+        if not options.no_commit and vault.local.commit:
+            vault.commit(written, Note("Make a vault", commit=True))
     return 0
 
 

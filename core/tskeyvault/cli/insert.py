@@ -42,9 +42,9 @@ def put(options: Namespace, reference: Reference, expires: str | None, value: Ca
         if exists and not options.force and not terminal.confirm(f"secret '{reference}' exists. replace it?"):
             raise UsageError(f"secret '{reference}' exists", "--force replaces it")
         approve(vault, lambda: vault.readers(entry))
-        change.write(vault, reference, value(), force=exists, expires=expires)
         verb = "Replace" if exists else "Add"
-        vault.commit([entry.path], Note(f"{verb} secret {reference}", not options.no_commit))
+        note = Note(f"{verb} secret {reference}", not options.no_commit)
+        change.write(vault, reference, value(), force=exists, expires=expires, note=note)
     terminal.say(f"{'replaced' if exists else 'wrote'} secret '{reference}'")
 
 

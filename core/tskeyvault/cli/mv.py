@@ -33,7 +33,6 @@ def run(options: Namespace) -> int:
         what = "Copy" if copying else "Move"
         note = Note(f"{what} {options.old} to {options.new}", not options.no_commit)
         change.transfer(vault, pairs, keep=copying, force=options.force, note=note)
-        vault.commit([entry.path for pair in pairs for entry in (pair[1:] if copying else pair)], note)
     for old, new in pairs:
         terminal.say(f"{'copied' if copying else 'moved'} '{old.name}' to '{new.name}'")
     return 0

@@ -2,10 +2,10 @@
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tskeyvault import change, git, limits, names, plugins, recipients
-from tskeyvault.errors import IntegrityError, NotFoundError, UsageError
+from tskeyvault.errors import IntegrityError, NotFoundError, UsageError, VaultError
 from tskeyvault.journal import Note
 from tskeyvault.recipients import Change, Recipient, Recipients
 from tskeyvault.spec import Secret
@@ -28,6 +28,9 @@ def arguments(parser: ArgumentParser) -> None:
     removing = verbs.add_parser("rm", help="let somebody read no longer, and re-encrypt", allow_abbrev=False)
     removing.add_argument(
         "recipient", metavar="RECIPIENT", help="the recipient, or the name it was added with"
+    )
+    removing.add_argument(
+        "-f", "--force", action="store_true", help="also the user's own key, without asking"
     )
     for verb in (adding, removing):
         verb.add_argument("--folder", default="", metavar="FOLDER", help="for the secrets of a folder only")
@@ -77,10 +80,11 @@ def _add(vault: Vault, options: Namespace) -> int:
     whom = entry.label or names.shown(entry.text)
 
     def added(plugin: str, before: Recipients) -> tuple[Recipients, str]:
-        _refuse_unusable(vault, plugin, entry.text)
         if any(known.text == entry.text for known in before.entries):
             raise UsageError(f"{names.shown(entry.text)} can read that already")
-        return before._replace(entries=(*before.entries, entry)), f"Let {whom} read"
+        new = before._replace(entries=(*before.entries, entry))
+        _refuse_unusable(vault, plugin, new)
+        return new, f"Let {whom} read"
 
     known = _change(vault, options, added)
     if not options.plan:
@@ -94,20 +98,22 @@ def _remove(vault: Vault, options: Namespace) -> int:
         raise UsageError("which recipient?", "vault recipients ls")
     gone: list[Recipient] = []
 
-    def left(_plugin: str, before: Recipients) -> tuple[Recipients, str]:
+    def left(plugin: str, before: Recipients) -> tuple[Recipients, str]:
         gone.extend(entry for entry in before.entries if wanted in {entry.text, entry.label})
         if not gone:
             raise NotFoundError(f"{names.shown(wanted)} is not among the recipients", "vault recipients ls")
         kept = tuple(entry for entry in before.entries if entry not in gone)
         if not kept:
             raise UsageError("that would leave nobody who can read", "add somebody first")
+        if not options.force:
+            _refuse_shutting_out(vault, plugin, gone, kept)
         return before._replace(entries=kept), f"Let {_named(gone)} read no longer"
 
     known = _change(vault, options, left)
     if not options.plan:
-        whom = _named(gone)
+        whom = ", ".join(f"{entry.label} ({entry.text})" if entry.label else entry.text for entry in gone)
         terminal.say(
-            f"{whom} reads nothing new, and knows what was there before: rotate {_counted(len(known))}"
+            f"{names.shown(whom)} reads nothing new, and knows what was there before: rotate {_counted(len(known))}"
         )
         terminal.lines(entry.name for entry in known)
     return 0
@@ -132,8 +138,7 @@ def _change(
         show_plan(tasks)
         if options.plan:
             return entries
-        written = change.rekey(vault, tasks, terminal.progress, new, note)
-    vault.commit(written, note)
+        change.rekey(vault, tasks, terminal.progress, new, note)
     return entries
 
 
@@ -178,12 +183,27 @@ def _show(vault: Vault, found: Change) -> None:
         terminal.say("  with changes that are not committed")
 
 
-def _refuse_unusable(vault: Vault, plugin: str, text: str) -> None:
-    """Let the plugin try *text* before it is written down."""
+def _refuse_unusable(vault: Vault, plugin: str, new: Recipients) -> None:
+    """Let the plugin try the last of *new*, and then all together, before they are written down."""
+    text = new.texts[-1]
     if not text or text.startswith("#") or any(not character.isprintable() for character in text):
         raise UsageError("the recipient is not one line of text")
     probe = Secret("recipient", f"{FOLDER}/recipient{plugins.suffix(plugin)}")
-    vault.plugins.get(plugin).encrypt(probe, b"", [text], b"")
+    for texts in ([text], new.texts):
+        vault.plugins.get(plugin).encrypt(probe, b"", texts, b"")
+
+
+def _refuse_shutting_out(
+    vault: Vault, plugin: str, gone: Sequence[Recipient], kept: Sequence[Recipient]
+) -> None:
+    """Ask before the user would be without a key that reads: then nobody here could take it back."""
+    try:
+        own = set(vault.plugins.get(plugin).own_recipients())
+    except VaultError:
+        return  # who has no key here does not lose one
+    shut_out = own & {entry.text for entry in gone} and not own & {entry.text for entry in kept}
+    if shut_out and not terminal.confirm("you yourself would not read it any longer. go on?"):
+        raise UsageError("you yourself would not read it any longer", "--force removes you all the same")
 
 
 def _label(text: str) -> str:

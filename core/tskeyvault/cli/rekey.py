@@ -34,8 +34,7 @@ def run(options: Namespace) -> int:
             if options.plan or not tasks:
                 return 0
             note = Note(f"Re-encrypt {len(tasks)} secrets", not options.no_commit)
-            written = change.rekey(vault, tasks, terminal.progress, note=note)
-        vault.commit(written, note)
+            change.rekey(vault, tasks, terminal.progress, note=note)
     terminal.say(f"re-encrypted {len(tasks)} of {len(entries)} secrets")
     return 0
 

@@ -32,7 +32,6 @@ def run(options: Namespace) -> int:
             raise UsageError(f"{shown} not removed", "--force removes without asking")
         note = Note(f"Remove {_counted(entries)}", not options.no_commit)
         change.remove(vault, entries, note)
-        vault.commit([entry.path for entry in entries], note)
     terminal.say(
         f"removed {shown}: who could read it still has it in git's history, so revoke it where it is used"
     )

@@ -3,6 +3,7 @@
 import os
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Collection
 from typing import NamedTuple
 
 from tskeyvault import binding, names, recipients
@@ -38,7 +39,10 @@ def run(options: Namespace) -> int:
     """Print a line for each secret; the exit code is 1 when there is something to do."""
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     with opened(place(options), os.environ, terminal.USER) as vault:
-        rows = [_row(vault, entry) for entry in vault.store.within(folder)]
+        # A host that has approved nobody yet only looks.
+        changes = recipients.changes(vault.store, vault.state) if vault.state.approved_paths else []
+        unapproved = {change.path for change in changes}
+        rows = [_row(vault, entry, unapproved) for entry in vault.store.within(folder)]
     if options.json:
         terminal.as_json([row._asdict() for row in rows])
     else:
@@ -46,7 +50,7 @@ def run(options: Namespace) -> int:
     return 1 if any(row.findings for row in rows) else 0
 
 
-def _row(vault: Vault, entry: Entry) -> Row:
+def _row(vault: Vault, entry: Entry, unapproved: Collection[str]) -> Row:
     findings: list[str] = []
     readers: recipients.Recipients | None = None
     bound = None
@@ -66,6 +70,8 @@ def _row(vault: Vault, entry: Entry) -> Row:
             findings += dates
             if bound.recipients != binding.digest(readers.texts):
                 findings.append("encrypted to other recipients: vault rekey")
+            if readers.path in unapproved:
+                findings.append("its recipients are not approved: vault recipients ack")
     who = [it.label or it.text for it in readers.entries] if readers else []
     generation, created, expires = (
         (bound.generation, bound.created, bound.expires) if bound else (None, None, None)

@@ -18,6 +18,8 @@ _LONG = 20
 """Steps from which on progress is shown."""
 _LINE = 2000
 """Characters of a message's line; more is cut, since parts of it may come from a hostile file."""
+_CELL = 80
+"""Characters of a cell of a table."""
 _TYPED = 4095
 """Bytes of a line that a terminal passes on; it drops what is typed beyond them (termios(3))."""
 
@@ -60,11 +62,16 @@ def entries(found: Iterable["Entry"], *, json: bool) -> None:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print *rows* of equal length in aligned columns."""
+    """Print *rows* of equal length in aligned columns; the last one is never pushed out of sight."""
+    rows = [(*(_cut(cell) for cell in row[:-1]), row[-1]) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= _CELL else f"{cell[: _CELL - 1]}…"
 
 
 def as_json(value: object) -> None:
