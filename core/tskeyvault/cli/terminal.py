@@ -33,11 +33,16 @@ def warn(text: str) -> None:
     say(f"warning: {text}")
 
 
+def hint(text: str) -> None:
+    """Tell the user what to do next, on standard error."""
+    _tell(f"hint: {text}")
+
+
 def fail(error: VaultError) -> int:
     """Report *error* with its hint; return its exit code."""
     say(error.message)
     if error.hint:
-        _tell(f"hint: {error.hint}")
+        hint(error.hint)
     return error.exit_code
 
 

@@ -1,0 +1,75 @@
+"""What a hook of git does: scan what the event is about, and let it pass or not."""
+
+import os
+import sys
+
+from tskeyvault_hooks import scan, state
+from tskeyvault_hooks.faults import ScanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BLOCKED = 10
+"""Exit status of a scan that lets nothing pass and has said why: no accident of an interpreter has it."""
+
+EVENTS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "pre-applypatch", "pre-push")
+SERVER_EVENTS = ("pre-receive",)
+
+
+def main(arguments: "Sequence[str]") -> int:
+    """Scan for the event, directory of state, and arguments of git's in *arguments*; return 0 or BLOCKED."""
+    event, directory, *given = arguments
+    try:
+        found = scan.Scan(state.finder(directory), directory)
+        _scan(found, event, given)
+        return _report(found, event) if found.findings else 0
+    except ScanError as error:
+        _say(
+            f"vault: {event}: {error.message}, so nothing passes",
+            *([f"hint: {error.hint}"] if error.hint else []),
+        )
+    except KeyboardInterrupt:
+        _say(f"vault: {event}: interrupted, so nothing passes")
+    except Exception as error:  # noqa: BLE001 - a traceback could show a secret
+        _say(
+            f"vault: {event}: {type(error).__name__}, so nothing passes",
+            "hint: this is a defect: please report it",
+        )
+    return BLOCKED
+
+
+def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
+    if event == "commit-msg":
+        scan.message(found, given[0])
+    elif event == "pre-push":
+        scan.pushed(found, sys.stdin, *given[:2])
+    elif event == "pre-receive":
+        scan.received(found, sys.stdin)
+    else:
+        before = state.checksum()
+        scan.staged(found)
+        if event == "prepare-commit-msg":
+            scan.message(found, given[0])
+        if not found.findings:
+            state.mark(before)
+
+
+def _report(found: scan.Scan, event: str) -> int:
+    from tskeyvault_hooks import history, report
+
+    history.locate(found)
+    count = len(found.findings)
+    _say(f"vault: {event}: {count} key{'' if count == 1 else 's'} found, so nothing passes")
+    _say(*report.lines(found.findings), f"vault: {report.counted(found)}")
+    staged = event not in {"pre-push", *SERVER_EVENTS}
+    _say(*(f"hint: {line}" for line in report.hints(found.findings, staged=staged)))
+    return BLOCKED
+
+
+def _say(*lines: str) -> None:
+    data = "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
+    try:
+        os.write(2, data)
+    except OSError:
+        return  # nobody listens, and the exit status says it

@@ -1,0 +1,246 @@
+"""One scan: what it reads, in which order, and what it found and counted."""
+
+import os
+
+from tskeyvault_hooks import git
+from tskeyvault_hooks.faults import ScanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tskeyvault_hooks.allow import Allowed
+    from tskeyvault_hooks.finder import Finder, Hit
+
+_SUBMODULE = b"160000"
+_DIFF = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--diff-filter=d")
+_SCISSORS = b" ------------------------ >8 ------------------------\n"
+_SHOWN = 4
+
+
+class Finding:
+    """A key that stands where it should not, as it is reported: without the key."""
+
+    __slots__ = ("commit", "fingerprint", "kind", "line", "masked", "object", "place")
+
+    def __init__(self, place: str, hit: "Hit", fingerprint: str, object_id: str):
+        self.place = place
+        """A path, or another name of what was read."""
+        self.line = hit.line
+        self.kind = hit.kind
+        self.masked = masked(hit.secret)
+        self.fingerprint = fingerprint
+        self.object = object_id
+        """The id of git's object, or ``""``."""
+        self.commit = ""
+        """A commit that has it, where that was looked for."""
+
+
+class Scan:
+    """What is looked for and what may stay, and what came of it so far."""
+
+    def __init__(self, finder: "Finder", state: str = "", *, outside: bool = False):
+        """Take what to look for, and the directory of state; or that this is *outside* a repository."""
+        self.finder = finder
+        self._state = state
+        self._outside = outside
+        self._allowed: Allowed | None = None
+        self.findings: list[Finding] = []
+        self.revisions: list[str] = ["--all"]
+        """Where the commits are looked for that have what was found."""
+        self.objects = 0
+        self.bytes = 0
+
+    @property
+    def allowed(self) -> "Allowed":
+        """The list of what may stay; it is read at the first need. Raises ScanError."""
+        if self._allowed is None:
+            from tskeyvault_hooks import allow
+
+            self._allowed = allow.Allowed(b"", {}) if self._outside else allow.stored(self._state)
+        return self._allowed
+
+    def note(self, hits: "Iterable[Hit]", place: str, object_id: str = "") -> None:
+        """Keep those of *hits* that are not allowed."""
+        for hit in hits:
+            fingerprint = self.allowed.fingerprint(hit.kind, hit.secret)
+            if not hit.allowed and not self.allowed.holds(fingerprint):
+                self.findings.append(Finding(place, hit, fingerprint, object_id))
+
+    def data(self, data: bytes, place: str) -> None:
+        """Scan *data*, which is called *place*."""
+        self.note(self.finder.find(data), place)
+
+    def pieces(self, pieces: "Iterator[bytes]", place: str) -> None:
+        """Scan what *pieces* are together; count it as one object."""
+        self.objects += 1
+
+        def counted() -> "Iterator[bytes]":
+            for piece in pieces:
+                self.bytes += len(piece)
+                yield piece
+
+        self.note(self.finder.find_in(counted()), place)
+
+    def batch(self, batch: git.Process, names: "dict[str, list[str]] | None" = None) -> None:
+        """Scan all that a ``git cat-file --batch`` writes; *names* are the paths of its objects."""
+        for found, pieces in git.objects(batch.output, self.finder.may_hold):
+            self.objects += 1
+            self.bytes += found.size
+            if pieces is None:
+                continue
+            hits = self.finder.find_in(pieces)
+            for place in (names or {}).get(found.id) or [_what(found)]:
+                self.note(hits, place, found.id)
+        batch.end()
+
+
+def staged(scan: Scan) -> None:
+    """Scan what the next commit changes, as the index has it, and the names of the files.
+
+    Raises ScanError.
+    """
+    reader, writer = os.pipe()
+    diff = git.Process([*_DIFF, "HEAD", "--"])
+    batch = git.Process(["cat-file", "--batch", "--buffer"], reader)  # it starts while git compares
+    output = git.read_some(diff.output, None)
+    status, said = diff.status()
+    if status:
+        output = _against_nothing(said)
+    names = _records(output)
+    every = "\n".join(name for paths in names.values() for name in paths)
+    scan.data(every.encode(errors="surrogateescape"), "the name of a file")
+    before = scan.objects
+    scan.batch(_fed(batch, writer, "".join(f"{name}\n" for name in names).encode()), names)
+    if names and scan.objects == before:
+        raise ScanError("the index differs from HEAD, but git gave no object")
+
+
+def _fed(batch: git.Process, writer: int, ids: bytes) -> git.Process:
+    """Return *batch*, which was given *ids* through its pipe; or another, where they are more than that holds."""
+    fits = len(ids) <= git.capacity(writer)
+    if fits:
+        os.write(writer, ids)
+    os.close(writer)
+    if fits:
+        return batch
+    batch.end()
+    return git.Process(["cat-file", "--batch", "--buffer"], git.stored(ids))
+
+
+def _against_nothing(said: str) -> bytes:
+    """Return the difference from an empty tree, when it was for want of a first commit that git *said* no."""
+    probe = git.Process(["rev-parse", "--quiet", "--verify", "HEAD"])
+    git.read_some(probe.output, None)
+    if probe.status()[0] == 0 or "HEAD" not in said:
+        reason = next((line for line in said.splitlines() if line.strip()), "it gave no reason")
+        raise ScanError(f"git diff-index failed: {reason.removeprefix('fatal: ')[:200]}", "see: git fsck")
+    empty = git.ask("hash-object", "-t", "tree", os.devnull).decode().strip()
+    return git.ask(*_DIFF, empty, "--")
+
+
+def _records(output: bytes) -> "dict[str, list[str]]":
+    """Return the paths by object id of a raw difference, without submodules and without what is unmerged."""
+    names: dict[str, list[str]] = {}
+    parts = output.split(b"\0")
+    for head, path in zip(parts[::2], parts[1::2], strict=False):
+        fields = head.split(b" ")
+        if fields[1] != _SUBMODULE and fields[3].strip(b"0"):
+            names.setdefault(fields[3].decode(), []).append(path.decode(errors="surrogateescape"))
+    return names
+
+
+def message(scan: Scan, path: str) -> None:
+    """Scan the message of a commit, without the difference that ``git commit -v`` puts below it."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except OSError:
+        raise ScanError("the message of the commit cannot be read") from None
+    scan.objects += 1
+    scan.bytes += len(text)
+    scan.data(text.partition(_SCISSORS)[0], "the message of the commit")
+
+
+def pushed(scan: Scan, lines: "Iterable[str]", remote: str, url: str) -> None:
+    """Scan what a push sends: *lines* as pre-push gets them. Raises ScanError."""
+    new = [fields[1] for fields in map(str.split, lines) if len(fields) == 4]  # noqa: PLR2004 - githooks(5)
+    known = "--remotes" if remote == url else f"--remotes={remote}"
+    _new_objects(scan, new, ["--not", known])
+
+
+def received(scan: Scan, lines: "Iterable[str]") -> None:
+    """Scan what a server receives: *lines* as pre-receive gets them. Raises ScanError."""
+    new = [fields[1] for fields in map(str.split, lines) if len(fields) == 3]  # noqa: PLR2004 - githooks(5)
+    _new_objects(scan, new, ["--not", "--all"])
+
+
+def between(scan: Scan, revisions: str) -> None:
+    """Scan the objects of *revisions*, like ``main..HEAD``. Raises ScanError."""
+    if revisions.startswith("-"):
+        raise ScanError("that is no range of commits", "main..HEAD is one")
+    scan.revisions = ["--end-of-options", revisions]
+    _objects_of(scan, scan.revisions, None)
+
+
+def _new_objects(scan: Scan, new: "Sequence[str]", known: "Sequence[str]") -> None:
+    ids = [name for name in new if name.strip("0")]  # zeros: a ref is deleted
+    if ids:
+        scan.revisions = [*ids, *known]
+        _objects_of(scan, ["--stdin", *known], git.stored("".join(f"{name}\n" for name in ids).encode()))
+
+
+def _objects_of(scan: Scan, revisions: "Sequence[str]", stdin: "int | None") -> None:
+    listing = git.Process(["rev-list", "--objects", "--no-object-names", *revisions], stdin)
+    scan.batch(git.Process(["cat-file", "--batch", "--buffer"], os.dup(listing.output)))
+    listing.end()
+
+
+def stream(scan: Scan, fd: int, place: str) -> None:
+    """Scan all that *fd* gives."""
+    scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), place)
+
+
+def paths(scan: Scan, given: "Iterable[str]") -> None:
+    """Scan files, and all files below folders except git's own; of a link its text, which is what git stores.
+
+    Raises ScanError for what cannot be read.
+    """
+    for path in given:
+        try:
+            if os.path.islink(path):
+                scan.pieces(iter((os.fsencode(os.readlink(path)),)), path)
+            elif os.path.isdir(path):
+                inner = sorted(name for name in os.listdir(path) if name != ".git")
+                paths(scan, [os.path.join(path, name) for name in inner])
+            else:
+                _file(scan, path)
+        except OSError as error:
+            raise ScanError(f"'{path}': {os.strerror(error.errno or 0).lower()}") from None
+
+
+def _file(scan: Scan, path: str) -> None:
+    import stat
+
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):  # a pipe or a device has no content of its own
+            stream(scan, fd, path)
+    finally:
+        os.close(fd)
+
+
+def masked(secret: bytes) -> str:
+    """Return what can be shown of *secret*: at most four characters of each end, and an eighth of it."""
+    count = min(_SHOWN, len(secret) // 16)
+    ends = (secret[:count], secret[len(secret) - count :])
+    first, last = ("".join(c if c.isprintable() else "?" for c in end.decode("latin-1")) for end in ends)
+    return f"{first}…{last}"
+
+
+def _what(found: git.Object) -> str:
+    return {
+        "commit": "the message of a commit",
+        "tag": "the message of a tag",
+        "tree": "the name of a file",
+    }.get(found.kind, "a file")
