@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.vaults import SECONDS, SOURCES
+from support.vaults import PATH, SECONDS
 from tskeyvault import scratch
 from tskeyvault.errors import DeliveryError
 from tskeyvault.materialize import place

@@ -18,7 +18,7 @@ import pytest
 
 from support import needs, tracing
 from support.tracing import Call, Run
-from support.vaults import PATH, SOURCES, made_key, run_vault, services
+from support.vaults import PATH, made_key, run_vault, services
 
 TABLES = """
 [services.three.files.first]
