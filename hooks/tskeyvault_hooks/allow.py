@@ -4,6 +4,7 @@ One line each, sorted, without line numbers, so that edits and merges leave it t
 git will store it, never from the work tree.
 """
 
+import os
 import time
 from _blake2 import blake2b  # hashlib would load OpenSSL first
 
@@ -93,8 +94,8 @@ def checked(fingerprint: str) -> str:
 def stored(state: str) -> Allowed:
     """Return the list in the index, or in HEAD where there is no index; without one, an empty one.
 
-    Its salt is then that of the directory *state*, which keeps it, or none where it has none.
-    Raises ScanError.
+    Its salt is then that of the directory *state*, which keeps it: made here at the first need,
+    so that what is allowed later is what was reported. Raises ScanError.
     """
     for place in (f":{FILE}", f"HEAD:{FILE}"):
         asked = git.Process(["cat-file", "--batch"], git.stored(f"{place}\n".encode()))
@@ -112,10 +113,27 @@ def stored(state: str) -> Allowed:
 def _salt_of(state: str) -> bytes:
     if not state:
         return b""
+    path = f"{state}/salt"
     try:
-        with open(f"{state}/salt", "rb") as file:
+        if not os.path.exists(path):
+            _make_salt(path)
+        with open(path, "rb") as file:
             return bytes.fromhex(file.read(64).decode())
-    except FileNotFoundError:
-        return b""
+    except PermissionError:
+        return b""  # in a repository that is only read, nothing is allowed either
     except (OSError, ValueError):
-        raise ScanError(f"'{state}/salt' cannot be read", "vault hooks install makes it anew") from None
+        raise ScanError(f"'{path}' cannot be read", "vault hooks install makes it anew") from None
+
+
+def _make_salt(path: str) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(os.urandom(16).hex().encode())
+    try:
+        os.link(temporary, path)  # the first of several wins
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(temporary)

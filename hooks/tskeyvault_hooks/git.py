@@ -66,9 +66,7 @@ class Process:
         """
         status, said = self.status()
         if status:
-            reason = next((line for line in said.splitlines() if line.strip()), f"status {status}")
-            shown = "".join(c if c.isprintable() else "?" for c in reason.removeprefix("fatal: ")[:200])
-            raise ScanError(f"git {self.what} failed: {shown}", _GET)
+            raise ScanError(f"git {self.what} failed: {reason(said) or status}", _GET)
 
     def status(self) -> "tuple[int, str]":
         """Close the output, wait, and return git's exit status and what it wrote to standard error."""
@@ -81,12 +79,31 @@ class Process:
         return os.waitstatus_to_exitcode(status), said
 
 
+def reason(said: str) -> str:
+    """Return, for people, the first line that says something in what git *said*."""
+    first = next((line for line in said.splitlines() if line.strip()), "")
+    return "".join(c if c.isprintable() else "?" for c in first.removeprefix("fatal: ")[:200])
+
+
 def ask(*arguments: str) -> bytes:
     """Return what git answers to *arguments*.
 
     Raises ScanError when it fails.
     """
     return Process(arguments).read()
+
+
+def enter_bare() -> None:
+    """Let git use the bare repository that is the working directory, where no work tree is around it.
+
+    In a work tree it could be what somebody committed, with programs in its configuration.
+    """
+    here = os.getcwd()
+    bare = all(os.path.exists(name) for name in ("HEAD", "objects", "refs"))
+    parts = here.split("/")
+    around = ("/".join([*parts[:end], ".git"]) for end in range(1, len(parts) + 1))
+    if bare and not any(map(os.path.lexists, around)):
+        os.environ.setdefault("GIT_DIR", here)
 
 
 def stored(data: bytes) -> int:

@@ -56,14 +56,13 @@ def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
 
 
 def _report(found: scan.Scan, event: str) -> int:
-    from tskeyvault_hooks import history, report
+    from tskeyvault_hooks import advice, history, report
 
     history.locate(found)
-    count = len(found.findings)
-    _say(f"vault: {event}: {count} key{'' if count == 1 else 's'} found, so nothing passes")
+    _say(f"vault: {event}: {report.total(found.findings)}, so nothing passes")
     _say(*report.lines(found.findings), f"vault: {report.counted(found)}")
-    staged = event not in {"pre-push", *SERVER_EVENTS}
-    _say(*(f"hint: {line}" for line in report.hints(found.findings, staged=staged)))
+    where = {"pre-push": advice.PUSHED, "pre-receive": advice.RECEIVED}.get(event, advice.STAGED)
+    _say(*(f"hint: {line}" for line in advice.lines(found.findings, where, event)))
     return BLOCKED
 
 

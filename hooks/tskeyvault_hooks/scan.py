@@ -21,11 +21,13 @@ _SHOWN = 4
 class Finding:
     """A key that stands where it should not, as it is reported: without the key."""
 
-    __slots__ = ("commit", "fingerprint", "kind", "line", "masked", "object", "place")
+    __slots__ = ("commit", "fingerprint", "kind", "line", "masked", "object", "path", "place")
 
-    def __init__(self, place: str, hit: "Hit", fingerprint: str, object_id: str):
-        self.place = place
+    def __init__(self, place: str, path: str, hit: "Hit", fingerprint: str, object_id: str):
+        self.place = place or path
         """A path, or another name of what was read."""
+        self.path = path
+        """The path that has the key, in it or in its name, or ``""`` where there is none."""
         self.line = hit.line
         self.kind = hit.kind
         self.masked = masked(hit.secret)
@@ -60,19 +62,30 @@ class Scan:
             self._allowed = allow.Allowed(b"", {}) if self._outside else allow.stored(self._state)
         return self._allowed
 
-    def note(self, hits: "Iterable[Hit]", place: str, object_id: str = "") -> None:
-        """Keep those of *hits* that are not allowed."""
+    def note(self, hits: "Iterable[Hit]", place: str, object_id: str = "", path: str = "") -> None:
+        """Keep those of *hits* that are not allowed; they stand in *place*, or without it in the file *path*."""
         for hit in hits:
             fingerprint = self.allowed.fingerprint(hit.kind, hit.secret)
             if not hit.allowed and not self.allowed.holds(fingerprint):
-                self.findings.append(Finding(place, hit, fingerprint, object_id))
+                self.findings.append(Finding(place, self.hidden(path), hit, fingerprint, object_id))
+
+    def hidden(self, path: str) -> str:
+        """Return *path* without the keys that stand in it themselves."""
+        data = path.encode(errors="surrogateescape")
+        while hits := self.finder.find(data):
+            before = data
+            for hit in hits:
+                data = data.replace(hit.secret, masked(hit.secret).encode())
+            if data == before:
+                return "…"  # it stands there in base64
+        return data.decode(errors="surrogateescape")
 
     def data(self, data: bytes, place: str) -> None:
         """Scan *data*, which is called *place*."""
         self.note(self.finder.find(data), place)
 
-    def pieces(self, pieces: "Iterator[bytes]", place: str) -> None:
-        """Scan what *pieces* are together; count it as one object."""
+    def pieces(self, pieces: "Iterator[bytes]", place: str, path: str = "") -> None:
+        """Scan what *pieces* are together, of a *place* or the file *path*; count it as one object."""
         self.objects += 1
 
         def counted() -> "Iterator[bytes]":
@@ -80,7 +93,7 @@ class Scan:
                 self.bytes += len(piece)
                 yield piece
 
-        self.note(self.finder.find_in(counted()), place)
+        self.note(self.finder.find_in(counted()), place, "", path)
 
     def batch(self, batch: git.Process, names: "dict[str, list[str]] | None" = None) -> None:
         """Scan all that a ``git cat-file --batch`` writes; *names* are the paths of its objects."""
@@ -90,8 +103,9 @@ class Scan:
             if pieces is None:
                 continue
             hits = self.finder.find_in(pieces)
-            for place in (names or {}).get(found.id) or [_what(found)]:
-                self.note(hits, place, found.id)
+            paths = (names or {}).get(found.id) or [""]
+            for path in paths:
+                self.note(hits, "" if path else _what(found), found.id, path)
         batch.end()
 
 
@@ -108,12 +122,18 @@ def staged(scan: Scan) -> None:
     if status:
         output = _against_nothing(said)
     names = _records(output)
-    every = "\n".join(name for paths in names.values() for name in paths)
-    scan.data(every.encode(errors="surrogateescape"), "the name of a file")
+    _names(scan, [(path, path) for paths in names.values() for path in paths])
     before = scan.objects
     scan.batch(_fed(batch, writer, "".join(f"{name}\n" for name in names).encode()), names)
     if names and scan.objects == before:
         raise ScanError("the index differs from HEAD, but git gave no object")
+
+
+def _names(scan: Scan, given: "Sequence[tuple[str, str]]") -> None:
+    """Scan names of files themselves: each with the path that it is the end of, or all of."""
+    if scan.finder.find("\n".join(name for name, _ in given).encode(errors="surrogateescape")):
+        for name, path in given:
+            scan.note(scan.finder.find(name.encode(errors="surrogateescape")), "the name of a file", "", path)
 
 
 def _fed(batch: git.Process, writer: int, ids: bytes) -> git.Process:
@@ -177,8 +197,10 @@ def received(scan: Scan, lines: "Iterable[str]") -> None:
 
 def between(scan: Scan, revisions: str) -> None:
     """Scan the objects of *revisions*, like ``main..HEAD``. Raises ScanError."""
-    if revisions.startswith("-"):
-        raise ScanError("that is no range of commits", "main..HEAD is one")
+    probe = git.Process(["rev-parse", "--quiet", "--revs-only", "--end-of-options", revisions])
+    known = git.read_some(probe.output, None)
+    if probe.status()[0] or not known or revisions.startswith("-"):  # not shown: it may be anything
+        raise ScanError("git knows no such range of commits", "main..HEAD is one")
     scan.revisions = ["--end-of-options", revisions]
     _objects_of(scan, scan.revisions, None)
 
@@ -197,7 +219,7 @@ def _objects_of(scan: Scan, revisions: "Sequence[str]", stdin: "int | None") -> 
 
 
 def stream(scan: Scan, fd: int, place: str) -> None:
-    """Scan all that *fd* gives."""
+    """Scan all that *fd* gives, which is called *place*."""
     scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), place)
 
 
@@ -209,14 +231,16 @@ def paths(scan: Scan, given: "Iterable[str]") -> None:
     for path in given:
         try:
             if os.path.islink(path):
-                scan.pieces(iter((os.fsencode(os.readlink(path)),)), path)
+                scan.pieces(iter((os.fsencode(os.readlink(path)),)), "", path)
             elif os.path.isdir(path):
                 inner = sorted(name for name in os.listdir(path) if name != ".git")
-                paths(scan, [os.path.join(path, name) for name in inner])
+                below = [os.path.join(path, name) for name in inner]
+                _names(scan, list(zip(inner, below, strict=True)))
+                paths(scan, below)
             else:
                 _file(scan, path)
         except OSError as error:
-            raise ScanError(f"'{path}': {os.strerror(error.errno or 0).lower()}") from None
+            raise ScanError(f"'{scan.hidden(path)}': {os.strerror(error.errno or 0).lower()}") from None
 
 
 def _file(scan: Scan, path: str) -> None:
@@ -225,7 +249,7 @@ def _file(scan: Scan, path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if stat.S_ISREG(os.fstat(fd).st_mode):  # a pipe or a device has no content of its own
-            stream(scan, fd, path)
+            scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), "", path)
     finally:
         os.close(fd)
 
