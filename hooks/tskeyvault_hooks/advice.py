@@ -99,13 +99,10 @@ def _unstage(paths: "Iterable[str]") -> str:
 def _out_of_commits(findings: "Iterable[Finding]") -> "list[str]":
     told = []
     commits = list(dict.fromkeys(found.commit for found in findings if found.commit))
-    if commits:
-        oldest = git.ask("rev-list", "--no-walk=sorted", *commits).decode().split()[-1]
-        if oldest == _commit("HEAD"):
-            told = ["take it out of the last commit:  git add the file without it, and git commit --amend"]
-        else:
-            since = f"{oldest[:10]}^" if _commit(f"{oldest}^") else "--root"
-            told = [f"take it out of its commit, marked as edit:  git rebase --interactive {since}"]
+    if commits == [_commit("HEAD")]:
+        told = ["take it out of the last commit:  git add the file without it, and git commit --amend"]
+    elif commits:
+        told = [f"take it out of its commit, marked as edit:  git rebase --interactive {_before(commits)}"]
     if any(found.place == "the message of a tag" for found in findings):
         told.append("take it out of the tag:  git tag --annotate --force NAME NAME^{}")
     return told
@@ -135,6 +132,15 @@ def _revoke(where: str) -> str:
     if where == RECEIVED:
         return "it has left the machine that it was on: revoke it"
     return "what was ever pushed or shown has to be revoked"
+
+
+def _before(commits: "Sequence[str]") -> str:
+    """Return, for git rebase, what is before all of *commits*."""
+    asked = git.Process(["merge-base", "--octopus", *commits])
+    base = git.read_some(asked.output, None).decode().strip()
+    if asked.status()[0] or (base in commits and not _commit(f"{base}^")):
+        return "--root"
+    return f"{base[:10]}^" if base in commits else base[:10]
 
 
 def _commit(name: str) -> str:

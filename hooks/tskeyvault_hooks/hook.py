@@ -49,7 +49,8 @@ def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
     else:
         before = state.checksum()
         scan.staged(found)
-        if event == "prepare-commit-msg":
+        # What is in an editor first is what has to be mended there; commit-msg has what comes of it.
+        if event == "prepare-commit-msg" and os.environ.get("GIT_EDITOR") == ":":
             scan.message(found, given[0])
         if not found.findings:
             state.mark(before)
