@@ -5,7 +5,7 @@ import os
 
 from tskeyvault_hooks import git
 from tskeyvault_hooks.faults import ScanError
-from tskeyvault_hooks.scan import Finding, Scan
+from tskeyvault_hooks.scan import FILE, Finding, Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _FEW = 1000
 """Objects that one process scans before another would have started."""
 _MOST_LOOKED_UP = 100
+_DIFF = ("diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "--no-abbrev", "-z")
 
 
 def whole(scan: Scan) -> None:
@@ -93,26 +94,22 @@ def locate(scan: Scan) -> None:
 
     What git cannot say stays as it is.
     """
-    missing = [found for found in scan.findings if found.object and found.place == "a file"]
+    missing = [found for found in scan.findings if found.object and found.place == FILE]
     ids = list(dict.fromkeys(found.object for found in missing))[:_MOST_LOOKED_UP]
     known = _first_commits(ids, scan.revisions) if ids else {}
     for found in missing:
         if found.object in known:
             found.commit, path = known[found.object]
-            found.place = found.path = scan.hidden(path)
+            found.place = found.path = scan.shown(path)
     for found in scan.findings:
         if found.object and found.place == "the message of a commit":
             found.commit = found.object
 
 
 def _first_commits(ids: "Sequence[str]", revisions: "Sequence[str]") -> "dict[str, tuple[str, str]]":
-    """Return the oldest commit of *revisions* that has each of the files *ids*, and the path there."""
-    listing = git.Process(["rev-list", *revisions])
-    wanted = [f"--find-object={name}" for name in ids]
-    asked = git.Process(
-        ["diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "--no-abbrev", "-z", *wanted],
-        os.dup(listing.output),
-    )
+    """Return the oldest commit of *revisions* that brings each of the objects *ids*, and its path there."""
+    listing = git.among(["rev-list"], revisions)
+    asked = git.Process([*_DIFF, *(f"--find-object={name}" for name in ids)], os.dup(listing.output))
     output = git.read_some(asked.output, None).decode(errors="surrogateescape")
     asked.status()
     listing.status()
@@ -122,5 +119,5 @@ def _first_commits(ids: "Sequence[str]", revisions: "Sequence[str]") -> "dict[st
         if part.startswith(":"):
             known[part.split(" ")[3]] = (commit, next(parts))  # what comes later is older
         elif part:
-            commit = part.split()[0]  # of a merge: its id, and that of a parent
+            commit = part.split(maxsplit=1)[0]  # of a merge: its id, and that of a parent
     return known

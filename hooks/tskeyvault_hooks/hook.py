@@ -1,9 +1,8 @@
 """What a hook of git does: scan what the event is about, and let it pass or not."""
 
 import os
-import sys
 
-from tskeyvault_hooks import scan, state
+from tskeyvault_hooks import git, scan, state
 from tskeyvault_hooks.faults import ScanError
 
 TYPE_CHECKING = False
@@ -15,6 +14,8 @@ BLOCKED = 10
 
 EVENTS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "pre-applypatch", "pre-push")
 SERVER_EVENTS = ("pre-receive",)
+_FIRST = {"pre-commit", "pre-merge-commit"}
+"""After these comes prepare-commit-msg, for the same index."""
 
 
 def main(arguments: "Sequence[str]") -> int:
@@ -29,6 +30,8 @@ def main(arguments: "Sequence[str]") -> int:
             f"vault: {event}: {error.message}, so nothing passes",
             *([f"hint: {error.hint}"] if error.hint else []),
         )
+    except OSError as error:
+        _say(f"vault: {event}: {os.strerror(error.errno or 0).lower()}, so nothing passes")
     except KeyboardInterrupt:
         _say(f"vault: {event}: interrupted, so nothing passes")
     except Exception as error:  # noqa: BLE001 - a traceback could show a secret
@@ -43,16 +46,16 @@ def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
     if event == "commit-msg":
         scan.message(found, given[0])
     elif event == "pre-push":
-        scan.pushed(found, sys.stdin, *given[:2])
+        scan.pushed(found, git.read_some(0, None), *given[:2])
     elif event == "pre-receive":
-        scan.received(found, sys.stdin)
+        scan.received(found, git.read_some(0, None))
     else:
         before = state.checksum()
         scan.staged(found)
         # What is in an editor first is what has to be mended there; commit-msg has what comes of it.
         if event == "prepare-commit-msg" and os.environ.get("GIT_EDITOR") == ":":
             scan.message(found, given[0])
-        if not found.findings:
+        if event in _FIRST and not found.findings:
             state.mark(before)
 
 

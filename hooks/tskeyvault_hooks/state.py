@@ -14,7 +14,8 @@ OWN, KEY, PATTERNS, SALT, SLOW = "own", "own.key", "patterns", "salt", "slow"
 """Files of the directory: fingerprints and their key, patterns of plugins, the salt of the allow-list's
 fingerprints until there is a list, and a file that says that short words of a message matter too."""
 _MARK = "vault-scanned"
-"""Beside the index: the last bytes of the index that was scanned, which are git's checksum of it."""
+"""Beside the index: the last bytes of the index that was scanned, which are git's checksum of it, and the
+number of the git process that this was for: to another, with another HEAD, the same index may bring a key."""
 MARK_LENGTH = 20
 _MOST = 64 << 20
 
@@ -72,12 +73,14 @@ def checksum() -> bytes:
 
 
 def mark(scanned: bytes) -> None:
-    """Remember that the index whose checksum is *scanned* holds no key."""
+    """Remember for the next hook of this git that the index whose checksum is *scanned* brings no key."""
     directory = os.path.dirname(os.environ.get("GIT_INDEX_FILE", ""))
-    if scanned and directory:
+    process = os.environ.get("VAULT_GIT", "").encode()
+    if scanned and directory and process:
         try:
-            with open(f"{directory}/{_MARK}", "wb") as file:
-                file.write(scanned)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(f"{directory}/{_MARK}", flags, 0o600), "wb") as file:
+                file.write(scanned + process)
         except OSError:
             return  # it is only scanned twice
 

@@ -5,6 +5,7 @@ event=${0##*/}
 here=${0%/*}
 state=@STATE@
 before=@BEFORE@
+export VAULT_GIT=$PPID
 
 refuse() {
   echo "vault: $event: $1, so nothing passes" >&2
@@ -31,7 +32,11 @@ case $event in
 commit-msg) ! short "$1" || exit 0 ;;
 prepare-commit-msg)
   marks=${GIT_INDEX_FILE%/*}/vault-scanned
-  if [ -s "$marks" ] && tail -c 20 "$GIT_INDEX_FILE" | cmp -s - "$marks" && short "$1"; then exit 0; fi
+  if [ -s "$marks" ] && { tail -c 20 "$GIT_INDEX_FILE" && printf %s "$VAULT_GIT"; } | cmp -s - "$marks"; then
+    true >"$marks" # it holds for one commit
+    ! short "$1" || exit 0
+    event=commit-msg # of which the message is left to scan
+  fi
   ;;
 pre-commit | pre-merge-commit | pre-applypatch | pre-push | pre-receive) ;;
 *) exit 0 ;;

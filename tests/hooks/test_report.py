@@ -5,13 +5,14 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
 from support.repositories import Repository
-from support.vaults import made_key
+from support.vaults import PATH, made_key
 from tskeyvault_hooks import advice, report
 from tskeyvault_hooks.finder import Finder, Hit
 from tskeyvault_hooks.scan import Finding, Scan, masked
@@ -328,8 +329,6 @@ def test_after_a_blocked_commit_each_of_the_ways_on_lets_the_next_one_pass(work:
 
 def vault_on_path(scratch: Path) -> Path:
     """Return a directory with a program ``vault``, which is the checkout's."""
-    from support.vaults import PATH, sys
-
     program = scratch / "bin/vault"
     program.parent.mkdir(exist_ok=True)
     program.write_text(f'#!/bin/sh\nPYTHONPATH={PATH} exec {sys.executable} -m tskeyvault "$@"\n')

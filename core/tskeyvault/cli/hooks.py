@@ -8,7 +8,7 @@ from tskeyvault.errors import NotFoundError, VaultError
 from tskeyvault.plugins import Plugins
 from tskeyvault.spec import Pattern
 from tskeyvault.vault import Vault, opened
-from tskeyvault_hooks import git, installer, own, state
+from tskeyvault_hooks import installer, own, state
 from tskeyvault_hooks.installer import Repository
 
 from . import common, place, terminal
@@ -46,7 +46,6 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Do what the verb says."""
     with explained():
-        git.enter_bare()
         where = Repository(everywhere=getattr(options, "everywhere", False))
         return {"install": _install, "uninstall": _uninstall, "status": _status, "refresh": _refresh}[
             options.verb

@@ -83,7 +83,6 @@ def repository_state() -> str:
 
     Raises ScanError where git does not trust the repository, or cannot read it.
     """
-    git.enter_bare()
     asked = git.Process(["rev-parse", "--path-format=absolute", "--git-common-dir"])
     answer = git.read_some(asked.output, None).decode(errors="surrogateescape").removesuffix("\n")
     status, said = asked.status()
@@ -135,11 +134,13 @@ def _allow(options: Namespace) -> int:
         raise ScanError("this is no git repository")
     top = git.ask("rev-parse", "--show-toplevel").decode(errors="surrogateescape").removesuffix("\n")
     with files.directory(top) as fd:
+        known = allow.stored(repository_state())  # the fingerprint was made with its salt
         try:
             before = allow.parse(files.read(fd, allow.FILE, allow.MAX_SIZE))
         except NotFoundError:
-            before = allow.stored(repository_state())
-        after = Allowed(before.salt, {**before.entries, fingerprint: (until, reason)})
+            before = known
+        salt = before.salt or known.salt
+        after = Allowed(salt, {**before.entries, fingerprint: (until, reason)})
         files.write(fd, allow.FILE, allow.render(after))
     terminal.say(f"allowed {fingerprint}{f' until {until}' if until else ''}")
     terminal.hint(f"it counts once it is staged, and has to be committed:  git add :/{allow.FILE}")
