@@ -1,9 +1,8 @@
 """What a hook of git does: scan what the event is about, and let it pass or not."""
 
 import os
-import sys
 
-from tskeyvault_hooks import scan, state
+from tskeyvault_hooks import git, scan, state
 from tskeyvault_hooks.faults import ScanError
 
 TYPE_CHECKING = False
@@ -15,14 +14,19 @@ BLOCKED = 10
 
 EVENTS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "pre-applypatch", "pre-push")
 SERVER_EVENTS = ("pre-receive",)
+_MARKING = ("pre-commit", "pre-merge-commit")
+"""After these, and after no other, the same git also asks commit-msg."""
 
 
 def main(arguments: "Sequence[str]") -> int:
-    """Scan for the event, directory of state, and arguments of git's in *arguments*; return 0 or BLOCKED."""
-    event, directory, *given = arguments
+    """Scan for the event, directory of state, process of git and its arguments; return 0 or BLOCKED."""
+    event, directory, caller, *given = arguments
     try:
         found = scan.Scan(state.finder(directory), directory)
+        held = state.hold(directory) if event in _MARKING else ""
         _scan(found, event, given)
+        if held and not found.findings:
+            state.mark(held, caller)
         return _report(found, event) if found.findings else 0
     except ScanError as error:
         _say(
@@ -43,16 +47,18 @@ def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
     if event == "commit-msg":
         scan.message(found, given[0])
     elif event == "pre-push":
-        scan.pushed(found, sys.stdin, *given[:2])
+        scan.pushed(found, _lines(), *given[:2])
     elif event == "pre-receive":
-        scan.received(found, sys.stdin)
+        scan.received(found, _lines())
     else:
-        before = state.checksum()
         scan.staged(found)
         if event == "prepare-commit-msg":
             scan.message(found, given[0])
-        if not found.findings:
-            state.mark(before)
+
+
+def _lines() -> "list[str]":
+    """Return the lines of standard input, as git separates them: a name may have other line ends within."""
+    return git.read_some(0, None).decode(errors="surrogateescape").split("\n")[:-1]
 
 
 def _report(found: scan.Scan, event: str) -> int:

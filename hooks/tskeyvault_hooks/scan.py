@@ -164,15 +164,26 @@ def message(scan: Scan, path: str) -> None:
 
 def pushed(scan: Scan, lines: "Iterable[str]", remote: str, url: str) -> None:
     """Scan what a push sends: *lines* as pre-push gets them. Raises ScanError."""
-    new = [fields[1] for fields in map(str.split, lines) if len(fields) == 4]  # noqa: PLR2004 - githooks(5)
+    new = [_field(line, 4) for line in lines]
     known = "--remotes" if remote == url else f"--remotes={remote}"
     _new_objects(scan, new, ["--not", known])
 
 
 def received(scan: Scan, lines: "Iterable[str]") -> None:
     """Scan what a server receives: *lines* as pre-receive gets them. Raises ScanError."""
-    new = [fields[1] for fields in map(str.split, lines) if len(fields) == 3]  # noqa: PLR2004 - githooks(5)
+    new = [_field(line, 3) for line in lines]
     _new_objects(scan, new, ["--not", "--all"])
+
+
+def _field(line: str, count: int) -> str:
+    """Return the second of the *count* fields of *line*, which is an object's id.
+
+    The name of a ref may have other white space than the space between the fields. Raises ScanError.
+    """
+    fields = line.split(" ")
+    if len(fields) != count or fields[1].strip("0123456789abcdef"):
+        raise ScanError("what git says of the refs is not understood")
+    return fields[1]
 
 
 def between(scan: Scan, revisions: str) -> None:
