@@ -56,7 +56,7 @@ class Repository:
             self.own = os.path.join(_text(folder), "vault", "worktree")
 
     def led(self) -> "list[str]":
-        """Return the scopes that set ``core.hooksPath``, the one that counts last: global, local, worktree…"""
+        """Return the scopes that set ``core.hooksPath``, the one that counts last, like ``local``."""
         scope = ("--global",) if self.everywhere else ()
         answer = _answer("config", "-z", "--show-scope", *scope, "--get-all", HOOKS_PATH)
         return answer.split("\0")[:-1:2]

@@ -9,7 +9,7 @@ from tskeyvault.plugins import Plugins
 from tskeyvault.spec import Pattern
 from tskeyvault.vault import Vault, opened
 from tskeyvault_hooks import check, installer, own, state
-from tskeyvault_hooks.installer import Repository
+from tskeyvault_hooks.repository import Repository
 
 from . import common, place, terminal
 from .scan import explained
