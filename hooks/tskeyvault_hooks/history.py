@@ -5,7 +5,7 @@ import os
 
 from tskeyvault_hooks import git
 from tskeyvault_hooks.faults import ScanError
-from tskeyvault_hooks.scan import Finding, Scan
+from tskeyvault_hooks.scan import FILE, Finding, Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _FEW = 1000
 """Objects that one process scans before another would have started."""
 _MOST_LOOKED_UP = 100
+_LOG = ("log", "-z", "--format=%x01%h", "--no-show-signature", "-m", "--name-only", "--diff-filter=AMCRT")
 
 
 def whole(scan: Scan) -> None:
@@ -93,27 +94,24 @@ def locate(scan: Scan) -> None:
 
     What git cannot say stays as it is.
     """
-    findings = scan.findings
-    ids = list(dict.fromkeys(found.object for found in findings if found.object and found.place == "a file"))
-    for name in ids[:_MOST_LOOKED_UP]:
-        asked = git.Process(
-            [
-                "log",
-                "--format=%x01%h",
-                "-m",
-                "--name-only",
-                "--diff-filter=AMCRT",
-                f"--find-object={name}",
-                *scan.revisions,
-            ]
-        )
-        lines = git.read_some(asked.output, None).decode(errors="replace").splitlines()
-        asked.status()
-        marks = [place for place, line in enumerate(lines) if line.startswith("\x01")]
-        for found in findings if marks else ():
+    files = [found for found in scan.findings if found.object and found.place == FILE]
+    for name in list(dict.fromkeys(found.object for found in files))[:_MOST_LOOKED_UP]:
+        commit, path = _commit_of(name, scan.revisions)
+        for found in files:
             if found.object == name:
-                found.commit = lines[marks[-1]][1:]
-                found.place = next((line for line in lines[marks[-1] + 1 :] if line), found.place)
-    for found in findings:
+                found.commit = commit
+                found.place = scan.shown(path) if path else f"object {name[:10]}"
+    for found in scan.findings:
         if found.object and found.place == "the message of a commit":
             found.commit = found.object[:10]
+
+
+def _commit_of(name: str, revisions: "Sequence[str]") -> "tuple[str, str]":
+    """Return the first of the commits in *revisions* that brings the object *name*, and its path there."""
+    asked = git.among([*_LOG, f"--find-object={name}"], revisions)
+    output = git.read_some(asked.output, None).decode(errors="surrogateescape")
+    if asked.status()[0] or not output:
+        return "", ""
+    # Of each commit: \x01, its id, NUL, line end, and paths with a NUL behind each.
+    commit, _, paths = output.rpartition("\x01")[2].partition("\0")
+    return commit, paths.lstrip("\n").partition("\0")[0]

@@ -33,6 +33,8 @@ def main(arguments: "Sequence[str]") -> int:
             f"vault: {event}: {error.message}, so nothing passes",
             *([f"hint: {error.hint}"] if error.hint else []),
         )
+    except OSError as error:
+        _say(f"vault: {event}: {os.strerror(error.errno or 0).lower()}, so nothing passes")
     except KeyboardInterrupt:
         _say(f"vault: {event}: interrupted, so nothing passes")
     except Exception as error:  # noqa: BLE001 - a traceback could show a secret
@@ -47,18 +49,13 @@ def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
     if event == "commit-msg":
         scan.message(found, given[0])
     elif event == "pre-push":
-        scan.pushed(found, _lines(), *given[:2])
+        scan.pushed(found, git.read_some(0, None), *given[:2])
     elif event == "pre-receive":
-        scan.received(found, _lines())
+        scan.received(found, git.read_some(0, None))
     else:
         scan.staged(found)
         if event == "prepare-commit-msg":
             scan.message(found, given[0])
-
-
-def _lines() -> "list[str]":
-    """Return the lines of standard input, as git separates them: a name may have other line ends within."""
-    return git.read_some(0, None).decode(errors="surrogateescape").split("\n")[:-1]
 
 
 def _report(found: scan.Scan, event: str) -> int:

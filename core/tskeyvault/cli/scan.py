@@ -111,11 +111,12 @@ def _allow(options: Namespace) -> int:
     until = allow.day(options.until) if options.until else ""
     top = git.ask("rev-parse", "--show-toplevel").decode(errors="surrogateescape").removesuffix("\n")
     with files.directory(top) as fd:
+        known = allow.stored(repository_state())  # the fingerprint was made with its salt
         try:
             before = allow.parse(files.read(fd, allow.FILE, allow.MAX_SIZE))
         except NotFoundError:
-            before = allow.stored(repository_state())
-        salt = before.salt or os.urandom(16)
+            before = known
+        salt = before.salt or known.salt
         after = Allowed(salt, {**before.entries, fingerprint: (until, reason)})
         files.write(fd, allow.FILE, allow.render(after))
     terminal.say(
