@@ -146,12 +146,14 @@ def objects(
 def _rest_of(fd: int, begun: bytes, size: int) -> "Iterator[bytes]":
     """Yield the content of an object of *size* bytes, of which *begun* was read; and read what ends it."""
     left = size - len(begun)
-    yield begun
+    if begun:  # an empty piece would be taken for the end
+        yield begun
     while left >= 0:  # with the line end behind it
         piece = os.read(fd, min(_PIPE, left + 1))
         if not piece:
             raise ScanError("git stopped in the middle of an object", _GET)
-        yield piece[:left] if len(piece) > left else piece
+        if left:
+            yield piece[:left] if len(piece) > left else piece
         left -= len(piece)
 
 
