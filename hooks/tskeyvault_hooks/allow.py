@@ -4,21 +4,24 @@ One line each, sorted, without line numbers, so that edits and merges leave it t
 git will store it, never from the work tree.
 """
 
+import os
 import time
 from _blake2 import blake2b  # hashlib would load OpenSSL first
 
-from tskeyvault_hooks import git
+from tskeyvault_hooks import git, scan
 from tskeyvault_hooks.faults import ScanError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FILE = ".tskeyvault-allow"
+FILE = scan.ALLOWED
 MAX_SIZE = 1 << 20
 _HEAD = "# What vault scan found and what may stay; vault scan --allow adds a line."
 _SALT = "# salt "
 _DIGITS = 32
+_SALT_LENGTH = 16
+_MOST_SALT = 64
 
 
 class Allowed:
@@ -54,12 +57,14 @@ def parse(data: bytes) -> Allowed:
             if line.startswith(_SALT):
                 salt = bytes.fromhex(line.removeprefix(_SALT).strip())
             elif line.strip() and not line.startswith("#"):
-                fingerprint, until, reason = line.split(" ", 2)
+                fingerprint, until, reason = line.strip().split(maxsplit=2)
                 entries[checked(fingerprint)] = ("" if until == "-" else day(until), reason)
     except (ValueError, ScanError):
         raise ScanError(
             f"{FILE}: line {number} is not understood", "vault scan --allow writes such lines"
         ) from None
+    if len(salt) > _MOST_SALT or (entries and not salt):
+        raise ScanError(f"{FILE}: its line with the salt is missing or damaged", f"git log -p {FILE} has it")
     return Allowed(salt, entries)
 
 
@@ -91,31 +96,39 @@ def checked(fingerprint: str) -> str:
 
 
 def stored(state: str) -> Allowed:
-    """Return the list in the index, or in HEAD where there is no index; without one, an empty one.
+    """Return the list in the index, or in HEAD of a bare repository; without one, an empty one.
 
-    Its salt is then that of the directory *state*, which keeps it, or none where it has none.
-    Raises ScanError.
+    Its salt is then that of the directory *state*, where it is kept from then on. Raises ScanError.
     """
-    for place in (f":{FILE}", f"HEAD:{FILE}"):
-        asked = git.Process(["cat-file", "--batch"], git.stored(f"{place}\n".encode()))
-        head, _, rest = git.read_some(asked.output, MAX_SIZE + 100).partition(b"\n")
-        asked.end()
-        if head.endswith((b" missing", b" ambiguous")):
-            continue
-        found = git.Object(head)
-        if found.kind != "blob" or found.size > MAX_SIZE:
-            raise ScanError(f"{FILE} is not a file of at most {MAX_SIZE} bytes")
-        return parse(rest[: found.size])
-    return Allowed(_salt_of(state), {})
+    bare = git.ask("rev-parse", "--is-bare-repository") == b"true\n"
+    asked = git.Process(["cat-file", "--batch"], git.stored(f"{'HEAD' if bare else ''}:{FILE}\n".encode()))
+    head, _, rest = git.read_some(asked.output, MAX_SIZE + 100).partition(b"\n")
+    asked.end()
+    if head.endswith((b" missing", b" ambiguous")):
+        return Allowed(_salt_of(state), {})
+    found = git.Object(head)
+    if found.kind != "blob" or found.size > MAX_SIZE:
+        raise ScanError(f"{FILE} is not a file of at most {MAX_SIZE} bytes")
+    listed = parse(rest[: found.size])
+    return listed if listed.salt else Allowed(_salt_of(state), {})
 
 
 def _salt_of(state: str) -> bytes:
+    """Return the salt that *state* keeps; where there is none, one is made, so that a fingerprint stays the same."""
     if not state:
         return b""
+    path = f"{state}/salt"
     try:
-        with open(f"{state}/salt", "rb") as file:
-            return bytes.fromhex(file.read(64).decode())
-    except FileNotFoundError:
-        return b""
+        if not os.path.lexists(path):
+            os.makedirs(state, mode=0o700, exist_ok=True)
+            with open(
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
+            ) as file:
+                file.write(os.urandom(_SALT_LENGTH).hex().encode())
+        with open(path, "rb") as file:
+            salt = bytes.fromhex(file.read(_MOST_SALT).decode())
     except (OSError, ValueError):
-        raise ScanError(f"'{state}/salt' cannot be read", "vault hooks install makes it anew") from None
+        salt = b""
+    if not salt:
+        raise ScanError(f"'{path}' cannot be read, or not be made", "vault hooks install makes it anew")
+    return salt

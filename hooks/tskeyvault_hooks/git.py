@@ -9,9 +9,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# A committed directory can look like a bare repository, whose configuration names programs to run.
-_GIT = ("git", "-c", "safe.bareRepository=explicit", "--literal-pathspecs", "--no-replace-objects")
+_GIT = ("git", "--literal-pathspecs", "--no-replace-objects")
+_NO_BARE = ("-c", "safe.bareRepository=explicit")
+_SAID = 1 << 16
 _PIPE = 1 << 20
+_ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_GRAFT_FILE": os.devnull}
 _GET = "see: git fsck; where an object is missing, fetch it"
 
 
@@ -25,19 +27,19 @@ class Process:
         """
         self.what = arguments[0]
         self.output, writer = os.pipe()
-        self._errors, errors = os.pipe()
+        self._errors = os.memfd_create("vault")  # git never waits for us to read it
         _enlarge(writer)
         try:
             self._pid = os.posix_spawnp(
                 _GIT[0],
-                [*_GIT, *arguments],
-                {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+                [*_GIT, *(() if _is_server() else _NO_BARE), *arguments],
+                {**os.environ, **_ENVIRONMENT},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
                     if stdin is None
                     else (os.POSIX_SPAWN_DUP2, stdin, 0),
                     (os.POSIX_SPAWN_DUP2, writer, 1),
-                    (os.POSIX_SPAWN_DUP2, errors, 2),
+                    (os.POSIX_SPAWN_DUP2, self._errors, 2),
                 ],
             )
         except OSError:
@@ -46,7 +48,6 @@ class Process:
             raise ScanError("git cannot be started", "is it installed, and on PATH?") from None
         finally:
             os.close(writer)
-            os.close(errors)
             if stdin is not None:
                 os.close(stdin)
 
@@ -66,19 +67,23 @@ class Process:
         """
         status, said = self.status()
         if status:
-            reason = next((line for line in said.splitlines() if line.strip()), f"status {status}")
-            shown = "".join(c if c.isprintable() else "?" for c in reason.removeprefix("fatal: ")[:200])
-            raise ScanError(f"git {self.what} failed: {shown}", _GET)
+            raise ScanError(f"git {self.what} failed: {reason(said) or status}", _GET)
 
     def status(self) -> "tuple[int, str]":
         """Close the output, wait, and return git's exit status and what it wrote to standard error."""
         if self.output >= 0:
             os.close(self.output)
             self.output = -1
-        said = read_some(self._errors, None).decode(errors="replace")
-        os.close(self._errors)
         _, status = os.waitpid(self._pid, 0)
+        said = os.pread(self._errors, _SAID, 0).decode(errors="replace")
+        os.close(self._errors)
         return os.waitstatus_to_exitcode(status), said
+
+
+def reason(said: str) -> str:
+    """Return, for people, the first line that says something in what git *said*."""
+    first = next((line for line in said.splitlines() if line.strip()), "")
+    return "".join(c if c.isprintable() else "?" for c in first.removeprefix("fatal: ")[:200])
 
 
 def ask(*arguments: str) -> bytes:
@@ -87,6 +92,13 @@ def ask(*arguments: str) -> bytes:
     Raises ScanError when it fails.
     """
     return Process(arguments).read()
+
+
+def among(command: "Sequence[str]", revisions: "Sequence[str]") -> Process:
+    """Start git with *command* about *revisions*, options like ``--all`` and names: more than arguments can be."""
+    options = [it for it in revisions if it.startswith("-")]
+    names = "".join(f"{it}\n" for it in revisions if not it.startswith("-"))
+    return Process([*command, "--stdin", *options], stored(names.encode(errors="surrogateescape")))
 
 
 def stored(data: bytes) -> int:
@@ -131,7 +143,10 @@ def objects(
             if end >= len(data):
                 if found.size <= _PIPE:
                     break
-                yield found, _rest_of(fd, data[start:], found.size)
+                rest = _rest_of(fd, data[start:], found.size)
+                yield found, rest
+                for _ in rest:
+                    pass  # what was not read of it is no object of its own
                 place = len(data)
                 break
             if close is None:
@@ -146,14 +161,14 @@ def objects(
 def _rest_of(fd: int, begun: bytes, size: int) -> "Iterator[bytes]":
     """Yield the content of an object of *size* bytes, of which *begun* was read; and read what ends it."""
     left = size - len(begun)
-    if begun:  # an empty piece would be taken for the end
+    if begun:
         yield begun
     while left >= 0:  # with the line end behind it
         piece = os.read(fd, min(_PIPE, left + 1))
         if not piece:
             raise ScanError("git stopped in the middle of an object", _GET)
         if left:
-            yield piece[:left] if len(piece) > left else piece
+            yield piece[:left]
         left -= len(piece)
 
 
@@ -169,6 +184,21 @@ def read_some(fd: int, limit: "int | None") -> bytes:
 def capacity(pipe: int) -> int:
     """Return how many bytes *pipe* takes before somebody reads."""
     return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+
+
+def _is_server() -> bool:
+    """Tell whether we stand in a bare repository, and in none that a work tree brought.
+
+    A committed directory can look like one, and its configuration names programs to run.
+    """
+    if not (os.path.isfile("HEAD") and os.path.isdir("objects") and os.path.isdir("refs")):
+        return False
+    folder = os.getcwd()
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        if folder == os.path.dirname(folder):
+            return True
+        folder = os.path.dirname(folder)
+    return False
 
 
 def _enlarge(pipe: int) -> None:

@@ -5,7 +5,7 @@ import os
 
 from tskeyvault_hooks import git
 from tskeyvault_hooks.faults import ScanError
-from tskeyvault_hooks.scan import Finding, Scan
+from tskeyvault_hooks.scan import FILE, Finding, Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _FEW = 1000
 """Objects that one process scans before another would have started."""
 _MOST_LOOKED_UP = 100
+_DIFF = ("diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "--no-abbrev", "-z")
 
 
 def whole(scan: Scan) -> None:
@@ -93,27 +94,30 @@ def locate(scan: Scan) -> None:
 
     What git cannot say stays as it is.
     """
-    findings = scan.findings
-    ids = list(dict.fromkeys(found.object for found in findings if found.object and found.place == "a file"))
-    for name in ids[:_MOST_LOOKED_UP]:
-        asked = git.Process(
-            [
-                "log",
-                "--format=%x01%h",
-                "-m",
-                "--name-only",
-                "--diff-filter=AMCRT",
-                f"--find-object={name}",
-                *scan.revisions,
-            ]
-        )
-        lines = git.read_some(asked.output, None).decode(errors="replace").splitlines()
-        asked.status()
-        marks = [place for place, line in enumerate(lines) if line.startswith("\x01")]
-        for found in findings if marks else ():
-            if found.object == name:
-                found.commit = lines[marks[-1]][1:]
-                found.place = next((line for line in lines[marks[-1] + 1 :] if line), found.place)
-    for found in findings:
+    missing = [found for found in scan.findings if found.object and found.place == FILE]
+    ids = list(dict.fromkeys(found.object for found in missing))[:_MOST_LOOKED_UP]
+    known = _first_commits(ids, scan.revisions) if ids else {}
+    for found in missing:
+        if found.object in known:
+            found.commit, path = known[found.object]
+            found.place = found.path = scan.shown(path)
+    for found in scan.findings:
         if found.object and found.place == "the message of a commit":
-            found.commit = found.object[:10]
+            found.commit = found.object
+
+
+def _first_commits(ids: "Sequence[str]", revisions: "Sequence[str]") -> "dict[str, tuple[str, str]]":
+    """Return the oldest commit of *revisions* that brings each of the objects *ids*, and its path there."""
+    listing = git.among(["rev-list"], revisions)
+    asked = git.Process([*_DIFF, *(f"--find-object={name}" for name in ids)], os.dup(listing.output))
+    output = git.read_some(asked.output, None).decode(errors="surrogateescape")
+    asked.status()
+    listing.status()
+    known, commit = {}, ""
+    parts = iter(output.split("\0"))
+    for part in parts:
+        if part.startswith(":"):
+            known[part.split(" ")[3]] = (commit, next(parts))  # what comes later is older
+        elif part:
+            commit = part.split(maxsplit=1)[0]  # of a merge: its id, and that of a parent
+    return known

@@ -1,6 +1,7 @@
 """One scan: what it reads, in which order, and what it found and counted."""
 
 import os
+import stat
 
 from tskeyvault_hooks import git
 from tskeyvault_hooks.faults import ScanError
@@ -12,20 +13,27 @@ if TYPE_CHECKING:
     from tskeyvault_hooks.allow import Allowed
     from tskeyvault_hooks.finder import Finder, Hit
 
+ALLOWED = ".tskeyvault-allow"
+"""The file with what may stay."""
+FILE = "a file"
+"""What a file is called whose path is not known yet."""
 _SUBMODULE = b"160000"
 _DIFF = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--diff-filter=d")
 _SCISSORS = b" ------------------------ >8 ------------------------\n"
+_DIFFERENCE = b"\ndiff --"
 _SHOWN = 4
 
 
 class Finding:
     """A key that stands where it should not, as it is reported: without the key."""
 
-    __slots__ = ("commit", "fingerprint", "kind", "line", "masked", "object", "place")
+    __slots__ = ("commit", "fingerprint", "kind", "line", "masked", "object", "path", "place")
 
-    def __init__(self, place: str, hit: "Hit", fingerprint: str, object_id: str):
-        self.place = place
+    def __init__(self, place: str, path: str, hit: "Hit", fingerprint: str, object_id: str):
+        self.place = place or path
         """A path, or another name of what was read."""
+        self.path = path
+        """The path that has the key, in it or in its name, or ``""`` where there is none."""
         self.line = hit.line
         self.kind = hit.kind
         self.masked = masked(hit.secret)
@@ -60,19 +68,29 @@ class Scan:
             self._allowed = allow.Allowed(b"", {}) if self._outside else allow.stored(self._state)
         return self._allowed
 
-    def note(self, hits: "Iterable[Hit]", place: str, object_id: str = "") -> None:
-        """Keep those of *hits* that are not allowed."""
+    def note(self, hits: "Iterable[Hit]", place: str, object_id: str = "", path: str = "") -> None:
+        """Keep those of *hits* that are not allowed; they stand in *place*, or without it in the file *path*."""
         for hit in hits:
             fingerprint = self.allowed.fingerprint(hit.kind, hit.secret)
             if not hit.allowed and not self.allowed.holds(fingerprint):
-                self.findings.append(Finding(place, hit, fingerprint, object_id))
+                self.findings.append(Finding(place, self.shown(path), hit, fingerprint, object_id))
+
+    def shown(self, path: str) -> str:
+        """Return *path* without the keys that are in it."""
+        data = path.encode(errors="surrogateescape")
+        while hits := self.finder.find(data):
+            if not any(hit.secret in data for hit in hits):
+                return "…"  # it stands there in base64
+            for hit in hits:
+                data = data.replace(hit.secret, masked(hit.secret).encode())
+        return data.decode(errors="surrogateescape")
 
     def data(self, data: bytes, place: str) -> None:
         """Scan *data*, which is called *place*."""
         self.note(self.finder.find(data), place)
 
-    def pieces(self, pieces: "Iterator[bytes]", place: str) -> None:
-        """Scan what *pieces* are together; count it as one object."""
+    def pieces(self, pieces: "Iterator[bytes]", place: str, path: str = "") -> None:
+        """Scan what *pieces* are together, of a *place* or the file *path*; count it as one object."""
         self.objects += 1
 
         def counted() -> "Iterator[bytes]":
@@ -80,7 +98,7 @@ class Scan:
                 self.bytes += len(piece)
                 yield piece
 
-        self.note(self.finder.find_in(counted()), place)
+        self.note(self.finder.find_in(counted()), place, "", path)
 
     def batch(self, batch: git.Process, names: "dict[str, list[str]] | None" = None) -> None:
         """Scan all that a ``git cat-file --batch`` writes; *names* are the paths of its objects."""
@@ -90,16 +108,13 @@ class Scan:
             if pieces is None:
                 continue
             hits = self.finder.find_in(pieces)
-            for place in (names or {}).get(found.id) or [_what(found)]:
-                self.note(hits, place, found.id)
+            for path in (names or {}).get(found.id) or [""]:
+                self.note(hits, "" if path else _what(found), found.id, path)
         batch.end()
 
 
 def staged(scan: Scan) -> None:
-    """Scan what the next commit changes, as the index has it, and the names of the files.
-
-    Raises ScanError.
-    """
+    """Scan what the next commit changes, as the index has it, and the names of the files. Raises ScanError."""
     reader, writer = os.pipe()
     diff = git.Process([*_DIFF, "HEAD", "--"])
     batch = git.Process(["cat-file", "--batch", "--buffer"], reader)  # it starts while git compares
@@ -108,12 +123,20 @@ def staged(scan: Scan) -> None:
     if status:
         output = _against_nothing(said)
     names = _records(output)
-    every = "\n".join(name for paths in names.values() for name in paths)
-    scan.data(every.encode(errors="surrogateescape"), "the name of a file")
+    _names(scan, [name for paths in names.values() for name in paths])
     before = scan.objects
     scan.batch(_fed(batch, writer, "".join(f"{name}\n" for name in names).encode()), names)
-    if names and scan.objects == before:
-        raise ScanError("the index differs from HEAD, but git gave no object")
+    if scan.objects - before != len(names):
+        raise ScanError(f"the index has {len(names)} new objects, and git gave {scan.objects - before}")
+
+
+def _names(scan: Scan, names: "Sequence[str]") -> None:
+    """Scan the names of files; where the list of what may stay is one of them, it has to be in order."""
+    if scan.finder.find("\n".join(names).encode(errors="surrogateescape")):
+        for name in names:
+            scan.note(scan.finder.find(name.encode(errors="surrogateescape")), "the name of a file", "", name)
+    if ALLOWED in names:
+        _ = scan.allowed
 
 
 def _fed(batch: git.Process, writer: int, ids: bytes) -> git.Process:
@@ -159,75 +182,104 @@ def message(scan: Scan, path: str) -> None:
         raise ScanError("the message of the commit cannot be read") from None
     scan.objects += 1
     scan.bytes += len(text)
-    scan.data(text.partition(_SCISSORS)[0], "the message of the commit")
+    scan.data(_written(text), "the message of the commit")
 
 
-def pushed(scan: Scan, lines: "Iterable[str]", remote: str, url: str) -> None:
-    """Scan what a push sends: *lines* as pre-push gets them. Raises ScanError."""
-    new = [fields[1] for fields in map(str.split, lines) if len(fields) == 4]  # noqa: PLR2004 - githooks(5)
+def _written(text: bytes) -> bytes:
+    """Return *text* without the difference that git puts below a line of scissors, which it will cut off.
+
+    Scissors alone prove nothing: with ``git commit -m`` they and all that follows are the message.
+    """
+    written, scissors, rest = text.partition(_SCISSORS)
+    comment = written.rpartition(b"\n")[2]
+    if not comment or not rest.startswith(comment):
+        return text
+    return written + scissors + rest.partition(_DIFFERENCE)[0]
+
+
+def pushed(scan: Scan, data: bytes, remote: str, url: str) -> None:
+    """Scan what a push sends: *data* is what pre-push is given to read. Raises ScanError."""
+    # What is pushed comes first, as it was typed: "HEAD^{/some words}" has blanks.
+    new = [_id(line.rsplit(b" ", 3), 4) for line in data.split(b"\n") if line]
     known = "--remotes" if remote == url else f"--remotes={remote}"
     _new_objects(scan, new, ["--not", known])
 
 
-def received(scan: Scan, lines: "Iterable[str]") -> None:
-    """Scan what a server receives: *lines* as pre-receive gets them. Raises ScanError."""
-    new = [fields[1] for fields in map(str.split, lines) if len(fields) == 3]  # noqa: PLR2004 - githooks(5)
+def received(scan: Scan, data: bytes) -> None:
+    """Scan what a server receives: *data* is what pre-receive is given to read. Raises ScanError."""
+    new = [_id(line.split(b" ", 2), 3) for line in data.split(b"\n") if line]
     _new_objects(scan, new, ["--not", "--all"])
+
+
+def _id(fields: "Sequence[bytes]", count: int) -> str:
+    if len(fields) != count or not fields[1] or fields[1].strip(b"0123456789abcdef"):
+        raise ScanError("what git says of the push is not understood")
+    return fields[1].decode()
 
 
 def between(scan: Scan, revisions: str) -> None:
     """Scan the objects of *revisions*, like ``main..HEAD``. Raises ScanError."""
-    if revisions.startswith("-"):
-        raise ScanError("that is no range of commits", "main..HEAD is one")
-    scan.revisions = ["--end-of-options", revisions]
-    _objects_of(scan, scan.revisions, None)
+    probe = git.Process(["rev-parse", "--quiet", "--revs-only", "--end-of-options", revisions])
+    known = git.read_some(probe.output, None)
+    if probe.status()[0] or not known or revisions.startswith("-"):  # not shown: it may be anything
+        raise ScanError("git knows no such range of commits", "main..HEAD is one")
+    _objects_of(scan, [revisions])
 
 
 def _new_objects(scan: Scan, new: "Sequence[str]", known: "Sequence[str]") -> None:
     ids = [name for name in new if name.strip("0")]  # zeros: a ref is deleted
     if ids:
-        scan.revisions = [*ids, *known]
-        _objects_of(scan, ["--stdin", *known], git.stored("".join(f"{name}\n" for name in ids).encode()))
+        _objects_of(scan, [*ids, *known])
 
 
-def _objects_of(scan: Scan, revisions: "Sequence[str]", stdin: "int | None") -> None:
-    listing = git.Process(["rev-list", "--objects", "--no-object-names", *revisions], stdin)
+def _objects_of(scan: Scan, revisions: "list[str]") -> None:
+    scan.revisions = revisions
+    listing = git.among(["rev-list", "--objects", "--no-object-names"], revisions)
     scan.batch(git.Process(["cat-file", "--batch", "--buffer"], os.dup(listing.output)))
     listing.end()
 
 
 def stream(scan: Scan, fd: int, place: str) -> None:
-    """Scan all that *fd* gives."""
+    """Scan all that *fd* gives, which is called *place*."""
     scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), place)
 
 
-def paths(scan: Scan, given: "Iterable[str]") -> None:
-    """Scan files, and all files below folders except git's own; of a link its text, which is what git stores.
+def paths(scan: Scan, given: "Sequence[str]") -> None:
+    """Scan files, and all files below folders except git's own; of a link below one its text, as git stores it.
 
-    Raises ScanError for what cannot be read.
+    Raises ScanError for what cannot be read, and for what is *given* and is neither.
     """
-    for path in given:
+    left = [(path, True) for path in reversed(given)]
+    while left:
+        path, named = left.pop()
         try:
-            if os.path.islink(path):
-                scan.pieces(iter((os.fsencode(os.readlink(path)),)), path)
-            elif os.path.isdir(path):
-                inner = sorted(name for name in os.listdir(path) if name != ".git")
-                paths(scan, [os.path.join(path, name) for name in inner])
-            else:
-                _file(scan, path)
+            inner = _path(scan, path, named=named)
         except OSError as error:
-            raise ScanError(f"'{path}': {os.strerror(error.errno or 0).lower()}") from None
+            raise ScanError(f"'{scan.shown(path)}': {os.strerror(error.errno or 0).lower()}") from None
+        left += [(os.path.join(path, name), False) for name in sorted(inner, reverse=True) if name != ".git"]
 
 
-def _file(scan: Scan, path: str) -> None:
-    import stat
-
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):  # a pipe or a device has no content of its own
-            stream(scan, fd, path)
-    finally:
-        os.close(fd)
+def _path(scan: Scan, path: str, *, named: bool) -> "Sequence[str]":
+    """Scan *path*, or return what is in it; where it was *named*, a link is followed too."""
+    mode = os.lstat(path).st_mode
+    if stat.S_ISLNK(mode):
+        scan.pieces(iter((os.fsencode(os.readlink(path)),)), "", path)
+        if not named or not os.path.exists(path):
+            return []
+        mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        return os.listdir(path)
+    if stat.S_ISREG(mode):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), "", path)
+        finally:
+            os.close(fd)
+    elif named:
+        raise ScanError(
+            f"'{scan.shown(path)}' is neither a file nor a folder", "vault scan --stdin reads a pipe"
+        )
+    return []
 
 
 def masked(secret: bytes) -> str:
@@ -243,4 +295,4 @@ def _what(found: git.Object) -> str:
         "commit": "the message of a commit",
         "tag": "the message of a tag",
         "tree": "the name of a file",
-    }.get(found.kind, "a file")
+    }.get(found.kind, FILE)
