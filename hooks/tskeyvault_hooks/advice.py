@@ -66,7 +66,7 @@ def _wildcard(character: str) -> str:
     if character == "…":
         return "*"
     if not character.isprintable():
-        return "?" * len(character.encode(errors="surrogateescape"))
+        return "[^ -~]" * len(character.encode(errors="surrogateescape"))
     return f"\\{character}" if character in "*?[\\" else character
 
 
