@@ -68,7 +68,9 @@ class Finder:
             settled = len(data) - _OVERLAP if following else len(data)
             if self.may_hold(data):
                 for hit in self._look(data, settled, lines):
-                    found.setdefault((hit.kind, hit.secret), hit)
+                    before = found.setdefault((hit.kind, hit.secret), hit)
+                    if before.allowed and not hit.allowed:  # what one line says holds for no other
+                        found[hit.kind, hit.secret] = hit
             tail = data[max(0, settled) :] if following else b""
             lines += data.count(b"\n", 0, len(data) - len(tail))
             piece = following
