@@ -22,6 +22,7 @@ def whole(scan: Scan) -> None:
 
     Raises ScanError when one cannot be read.
     """
+    scan.revisions = ["--all"]
     listed = git.ask("cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)")
     ids = listed.split(b"\n")[:-1]
     count = 1 if len(ids) < _FEW else len(os.sched_getaffinity(0))
@@ -94,6 +95,8 @@ def locate(scan: Scan) -> None:
 
     What git cannot say stays as it is.
     """
+    if not scan.revisions:
+        return
     files = [found for found in scan.findings if found.object and found.place == FILE]
     for name in list(dict.fromkeys(found.object for found in files))[:_MOST_LOOKED_UP]:
         commit, path = _commit_of(name, scan.revisions)

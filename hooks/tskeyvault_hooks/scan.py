@@ -22,6 +22,8 @@ _DIFF = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev",
 _SCISSORS = b" ------------------------ >8 ------------------------\n"
 _DIFFERENCE = b"\ndiff --"
 _SHOWN = 4
+_TIMES = 4
+"""So often a name is looked at: without one key, its rest can be another."""
 
 
 class Finding:
@@ -52,8 +54,8 @@ class Scan:
         self._outside = outside
         self._allowed: Allowed | None = None
         self.findings: list[Finding] = []
-        self.revisions: list[str] = ["--all"]
-        """Where the commits are looked for that have what was found."""
+        self.revisions: list[str] = []
+        """Where the commits are looked for that have what was found, when it was found by its id alone."""
         self.objects = 0
         self.bytes = 0
 
@@ -76,13 +78,13 @@ class Scan:
     def shown(self, place: str) -> str:
         """Return *place* without the keys that are in it."""
         data = place.encode(errors="surrogateescape")
-        for hit in self.finder.find(data):
-            data = data.replace(hit.secret, masked(hit.secret).encode())
-        return (
-            "a file with a key in its name"
-            if self.finder.find(data)
-            else data.decode(errors="surrogateescape")
-        )
+        for _ in range(_TIMES):
+            hits = self.finder.find(data)
+            if not hits:
+                return data.decode(errors="surrogateescape")
+            for hit in hits:
+                data = data.replace(hit.secret, masked(hit.secret).encode())
+        return "a file with a key in its name"
 
     def data(self, data: bytes, place: str) -> None:
         """Scan *data*, which is called *place*."""
