@@ -279,7 +279,7 @@ def test_a_hook_that_was_there_gets_its_arguments(repository: Repository, tmp_pa
         witness.put(repository.directory / ".git/hooks" / event, tmp_path / "log")
     install(repository)
     repository.git("commit", "--quiet", "--allow-empty", "--message", "change")
-    repository.git("commit", "--quiet", "--amend", "--no-edit")
+    repository.git("commit", "--quiet", "--amend", "--no-edit", "--allow-empty")
     assert [run[0] for run in witness.runs(tmp_path / "log")] == [
         ["pre-commit.pre-vault"],
         ["prepare-commit-msg.pre-vault", ".git/COMMIT_EDITMSG", "message"],
@@ -363,7 +363,8 @@ def test_status_says_that_another_tool_took_a_place(repository: Repository, key:
 
 def test_status_says_that_git_is_led_elsewhere(repository: Repository, key: bytes) -> None:
     install(repository)
-    relative(repository)
+    repository.git("config", "core.hooksPath", ".husky/_")
+    witness.put(repository.directory / ".husky/_/pre-commit", repository.directory / "log")
     done = repository.vault("hooks", "status")
     assert done.code == 1
     assert f"git looks for hooks in '{repository.directory}/.husky/_', so ours are not run" in done.err
@@ -397,7 +398,7 @@ def test_a_hook_that_is_gone_is_said_and_mended(repository: Repository, key: byt
 
 
 def test_hooks_of_one_work_tree_are_those_of_all(repository: Repository, tmp_path: Path, key: bytes) -> None:
-    repository.git("worktree", "add", "--quiet", str(tmp_path / "another tree"))
+    repository.git("worktree", "add", "--quiet", "-b", "linked", str(tmp_path / "another tree"))
     linked = Repository.__new__(Repository)
     linked.directory, linked._git = tmp_path / "another tree", "git"
     install(linked)
@@ -470,7 +471,7 @@ def test_a_repository_can_have_any_name(name: str, tmp_path: Path, key: bytes) -
     assert len(witness.runs(tmp_path / "log")) == 2
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "-dash"])  # git cannot run those itself
 def test_a_folder_of_hooks_can_have_any_name(
     name: str, repository: Repository, tmp_path: Path, key: bytes
 ) -> None:
@@ -664,6 +665,7 @@ def test_the_hooks_of_clients_and_servers_can_both_be_there(repository: Reposito
 def test_hooks_for_all_guard_every_repository_and_run_its_own(
     repository: Repository, tmp_path: Path, key: bytes
 ) -> None:
+    (Path.home() / ".local/share").mkdir(parents=True)
     before = witness.everything(Path.home())
     install(repository, "--global")
     install(repository, "--global")
@@ -693,15 +695,16 @@ def test_hooks_for_all_lie_where_the_user_keeps_data(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "my data"))
     install(repository, "--global")
     assert repository.git("config", "core.hooksPath") == str(tmp_path / "my data/tskeyvault/hooks")
-    monkeypatch.setenv("XDG_DATA_HOME", "relative")
-    assert repository.vault("hooks", "status", "--global").code == 1
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "my data"))
     uninstall(repository, "--global")
     assert list((tmp_path / "my data").iterdir()) == []
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")  # which the specification says to ignore
+    install(repository, "--global")
+    assert repository.git("config", "core.hooksPath") == str(Path.home() / ".local/share/tskeyvault/hooks")
 
 
 def test_hooks_for_all_run_those_that_a_user_had_for_all(repository: Repository, key: bytes) -> None:
     for_all(repository)
+    (Path.home() / ".local/share").mkdir(parents=True)
     before = witness.everything(Path.home())
     install(repository, "--global")
     repository.git("commit", "--quiet", "--allow-empty", "--message", "change")

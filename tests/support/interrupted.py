@@ -69,7 +69,8 @@ def _dying(function: Callable[..., Any], steps: int) -> Callable[..., Any]:
 
 def main(verb: str) -> None:
     """Print the state before, and after each kill and what mends it."""
-    print(state())
+    sys.stdout.write(f"{state()}\n")
+    sys.stdout.flush()
     more, steps = True, 0
     while more:
         if verb == "uninstall":
@@ -78,7 +79,8 @@ def main(verb: str) -> None:
         if verb == "install":
             run("install")
         run("uninstall")
-        print(state(), flush=True)
+        sys.stdout.write(f"{state()}\n")
+        sys.stdout.flush()
         steps += 1
 
 
