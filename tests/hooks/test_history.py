@@ -68,7 +68,9 @@ def test_keys_outside_of_files_are_found_in_the_history(repository: Guarded, key
     commit = repository.git("rev-parse", "HEAD")
     repository.git("tag", "--annotate", "--file", "-", "v1", data=made_key())
     repository.leak(made_key().decode(), b"clean\n")
-    found = {(place, commit) for place, _, commit in reported(repository.vault("scan", "--history", "--json"))}
+    found = {
+        (place, commit) for place, _, commit in reported(repository.vault("scan", "--history", "--json"))
+    }
     assert found == {
         ("the message of a commit", commit[:10]),
         ("the message of a tag", ""),
@@ -83,7 +85,9 @@ def test_what_no_commit_has_is_found_too(repository: Guarded, key: bytes) -> Non
 
 def test_a_large_history_is_scanned_in_parallel(repository: Guarded, tmp_path: Path) -> None:
     keys = [made_key() for _ in range(20)]
-    files = [b"content %d " % number + (keys[number // 150] if not number % 150 else b"") for number in range(3000)]
+    files = [
+        b"content %d " % number + (keys[number // 150] if not number % 150 else b"") for number in range(3000)
+    ]
     rows = b"".join(b"M 644 inline f%d\ndata %d\n%s\n" % (n, len(it), it) for n, it in enumerate(files))
     commit = b"commit refs/heads/many\ncommitter a <b> 0 +0000\ndata 0\n" + rows
     repository.git("fast-import", "--quiet", data=commit)
@@ -204,7 +208,9 @@ def test_a_very_deep_folder_is_scanned(tmp_path: Path, key: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--staged", "."], ["--history", "--stdin"], ["--reason", "x"], ["--until", "2030-01-01"]], ids=" ".join
+    "arguments",
+    [["--staged", "."], ["--history", "--stdin"], ["--reason", "x"], ["--until", "2030-01-01"]],
+    ids=" ".join,
 )
 def test_arguments_that_contradict_are_refused(arguments: list[str], repository: Guarded) -> None:
     assert repository.vault("scan", *arguments).code == 2
@@ -280,7 +286,9 @@ def test_objects_that_nobody_reads_hide_none_behind_them(
 @given(places=st.lists(st.integers(0, 40), min_size=1, max_size=4), split=st.integers(1, 997))
 def test_pieces_of_any_size_have_the_same_keys(places: list[int], split: int) -> None:
     keys = [made_key() for _ in places]
-    text = b"".join(b"line\n" * place + b"key = " + it + b"\n" for it, place in zip(keys, places, strict=True))
+    text = b"".join(
+        b"line\n" * place + b"key = " + it + b"\n" for it, place in zip(keys, places, strict=True)
+    )
     pieces = [text[start : start + split] for start in range(0, len(text), split)]
     whole = [(hit.secret, hit.line) for hit in Finder().find(text)]
     assert len(whole) == len(keys)
@@ -298,7 +306,7 @@ print(most, found.findings[0].line, found.bytes)
 
 
 def test_a_large_file_is_scanned_to_its_end_in_little_memory(repository: Guarded, key: bytes) -> None:
-    size = 300 << 20
+    size = 128 << 20
     with (repository.directory / "large").open("wb") as file:
         file.truncate(size)
         file.seek(size)
@@ -314,6 +322,6 @@ def test_a_large_file_is_scanned_to_its_end_in_little_memory(repository: Guarded
         capture_output=True,
     )
     memory, line, scanned = map(int, done.stdout.split())
-    assert memory < 100 << 10
+    assert memory < 100 << 10  # KiB
     assert line == 2
     assert scanned > size

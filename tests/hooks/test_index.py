@@ -192,9 +192,7 @@ def test_what_only_the_commit_itself_stages_is_scanned(
     assert repository.git("diff", "--no-ext-diff", "--cached", "--name-only") == ""
 
 
-def test_a_key_that_is_staged_does_not_stop_a_commit_of_another_file(
-    repository: Guarded, key: bytes
-) -> None:
+def test_a_key_that_is_staged_does_not_stop_a_commit_of_another_file(repository: Guarded, key: bytes) -> None:
     repository.add("leak", key)
     repository.write("README", b"new\n")
     repository.git("commit", "--quiet", "--message", "change", "--", "README")
@@ -237,7 +235,9 @@ def test_a_linked_work_tree_is_scanned(repository: Guarded, key: bytes, tmp_path
 def test_a_submodule_is_left_to_its_own_hooks(repository: Guarded, tmp_path: Path, key: bytes) -> None:
     inner = guarded(tmp_path / "inner")
     inner.leak("file", key)
-    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.directory, "inner")
+    repository.git(
+        "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.directory, "inner"
+    )
     repository.git("commit", "--quiet", "--message", "change")
     assert repository.git("ls-files", "--stage", "inner").startswith("160000")
 

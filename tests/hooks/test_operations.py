@@ -80,9 +80,7 @@ def test_a_key_in_the_message_is_stopped(
     arguments: list[str], hook: str, repository: Guarded, key: bytes
 ) -> None:
     message = b"change\n\nwith " + key
-    said = repository.refuses(
-        "commit", "--allow-empty", "--file", "-", *arguments, key=key, data=message
-    )
+    said = repository.refuses("commit", "--allow-empty", "--file", "-", *arguments, key=key, data=message)
     assert stopped_by(said) in {hook, "commit-msg"}
     assert "  the message of the commit:3: Tailscale key" in said
 
@@ -114,7 +112,11 @@ def test_a_removed_key_below_the_scissors_of_a_verbose_commit_is_no_alarm(
 def test_scissors_in_a_message_of_ones_own_hide_no_key(repository: Guarded, key: bytes) -> None:
     line = "# ------------------------ >8 ------------------------"
     for more in ([], ["--no-verify"]):
-        for text in (f"a\n{line}\n{key.decode()}", f"a {line}\n# b\n{key.decode()}", f"a\n{line}\n# b\n{key.decode()}"):
+        for text in (
+            f"a\n{line}\n{key.decode()}",
+            f"a {line}\n# b\n{key.decode()}",
+            f"a\n{line}\n# b\n{key.decode()}",
+        ):
             repository.refuses("commit", "--allow-empty", "--message", text, *more, key=key)
 
 
@@ -209,7 +211,9 @@ def test_a_rebase_is_stopped(arguments: list[str], repository: Guarded, key: byt
 
 def test_a_pull_is_stopped(repository: Guarded, key: bytes, tmp_path: Path, side: str) -> None:
     repository.lets_by("push", "--quiet", tmp_path / "remote", f"{side}:refs/heads/main")
-    said = repository.refuses("-c", "pull.rebase=false", "pull", "--no-edit", tmp_path / "remote", "main", key=key)
+    said = repository.refuses(
+        "-c", "pull.rebase=false", "pull", "--no-edit", tmp_path / "remote", "main", key=key
+    )
     assert stopped_by(said) == "pre-merge-commit"
 
 
@@ -238,7 +242,16 @@ def _tag_of_a_file(repository: Guarded, key: bytes) -> list[str]:
 
 
 def _tag_of_a_tag(repository: Guarded, key: bytes) -> list[str]:
-    repository.git("-c", "advice.nestedTag=false", "tag", "--annotate", "--message", "outer", "v2", _tag(repository, key)[0])
+    repository.git(
+        "-c",
+        "advice.nestedTag=false",
+        "tag",
+        "--annotate",
+        "--message",
+        "outer",
+        "v2",
+        _tag(repository, key)[0],
+    )
     repository.git("tag", "--delete", "v1")
     return ["v2"]
 
@@ -360,7 +373,9 @@ def test_an_index_that_changes_after_it_was_scanned_is_scanned_again(repository:
     repository.refuses("commit", "--no-verify", "--message", "change", key=key)
 
 
-@pytest.mark.parametrize("setting", ["index.skipHash", "core.splitIndex", "core.untrackedCache", "core.fsmonitor"])
+@pytest.mark.parametrize(
+    "setting", ["index.skipHash", "core.splitIndex", "core.untrackedCache", "core.fsmonitor"]
+)
 def test_a_setting_of_the_index_lets_nothing_by(setting: str, repository: Guarded, key: bytes) -> None:
     repository.git("config", setting, "true")
     repository.commit("clean")

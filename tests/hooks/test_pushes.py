@@ -282,8 +282,15 @@ def test_a_server_takes_no_exception_from_the_push_that_needs_it(sender: Guarded
 
 def test_a_push_that_git_describes_in_another_way_is_stopped(client: Guarded) -> None:
     none = "0" * 40
-    for line in ("refs/heads/main", f"main {none}", f"main HEAD refs/heads/main {none}", f"a\nb {none} c {none}"):
-        done = client.attempt("hook", "run", "--to-stdin=/dev/stdin", "pre-push", "--", "origin", "x", data=line.encode())
+    for line in (
+        "refs/heads/main",
+        f"main {none}",
+        f"main HEAD refs/heads/main {none}",
+        f"a\nb {none} c {none}",
+    ):
+        done = client.attempt(
+            "hook", "run", "--to-stdin=/dev/stdin", "pre-push", "--", "origin", "x", data=line.encode()
+        )
         assert done.code != 0
 
 
@@ -291,7 +298,9 @@ def test_a_shallow_clone_is_pushed_from(client: Guarded, key: bytes, tmp_path: P
     for name in ("a", "b", "c"):
         client.commit(name)
     client.git("push", "--quiet", "origin", "main")
-    Repository(tmp_path).git("clone", "--quiet", "--depth", "1", f"file://{tmp_path}/remote", tmp_path / "shallow")
+    Repository(tmp_path).git(
+        "clone", "--quiet", "--depth", "1", f"file://{tmp_path}/remote", tmp_path / "shallow"
+    )
     shallow = found(tmp_path / "shallow")
     assert shallow.vault("hooks", "install").code == 0
     shallow.commit("file")
