@@ -1,6 +1,6 @@
 """``.tskeyvault-allow`` and ``vault:allow``: what was found and may stay, and nothing beside it."""
 
-import datetime
+import datetime as dt
 import re
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def allow(repository: Guarded, name: str, *more: str) -> None:
 
 def day(distance: int) -> str:
     """Return the day that many days from now, UTC."""
-    return str(datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(distance))
+    return str(dt.datetime.now(dt.UTC).date() + dt.timedelta(distance))
 
 
 def commits(repository: Guarded, message: str = "change") -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,8 @@ def loose(repository: Repository, revision: str) -> Path:
     return path
 
 
-def hook(repository: Repository, event: str, *words: str, shell: str = "", data: bytes = b"") -> Done:
-    """Run the installed hook of *event* as git would, after *shell* was run by the same shell."""
+def hook(repository: Repository, event: str, *words: str, first: str = "", data: bytes = b"") -> Done:
+    """Run the installed hook of *event* as git would, after *first* was run by the same shell."""
     path = next(
         it
         for it in (
@@ -44,7 +45,7 @@ def hook(repository: Repository, event: str, *words: str, shell: str = "", data:
         if it.exists()
     )
     done = subprocess.run(
-        ["sh", "-c", f'{shell}\nexec "$@"', "sh", path, *words],
+        ["sh", "-c", f'{first}\nexec "$@"', "sh", path, *words],
         cwd=repository.directory,
         env={**os.environ, "GIT_INDEX_FILE": ".git/index"},
         input=data,
@@ -74,7 +75,7 @@ def fake_git(folder: Path, script: str) -> str:
     return f"PATH={folder}:$PATH"
 
 
-DAMAGE = {
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "overwritten": lambda data: b"x" * len(data),
     "empty": lambda _: b"",
     "cut": lambda data: data[: len(data) // 2],
@@ -189,21 +190,21 @@ FAILING = {
 @pytest.mark.parametrize("failing", FAILING)
 def test_a_git_that_fails_blocks_the_commit(failing: str, repository: Guarded, tmp_path: Path) -> None:
     repository.add("file", b"clean\n")
-    done = hook(repository, "pre-commit", shell=fake_git(tmp_path / "bin", FAILING[failing]))
+    done = hook(repository, "pre-commit", first=fake_git(tmp_path / "bin", FAILING[failing]))
     assert done.code == 1
     assert_clear(done.err)
 
 
 def test_a_git_that_says_much_and_succeeds_does_not_hang(repository: Guarded, tmp_path: Path) -> None:
     repository.add("file", b"clean\n")
-    shell = fake_git(tmp_path / "bin", "head -c 300000 /dev/zero >&2")
-    assert hook(repository, "pre-commit", shell=shell).code == 0
+    first = fake_git(tmp_path / "bin", "head -c 300000 /dev/zero >&2")
+    assert hook(repository, "pre-commit", first=first).code == 0
 
 
 def test_without_git_nothing_passes(repository: Guarded, tmp_path: Path) -> None:
-    for shell in (f"PATH={tmp_path}", "PATH=", "PATH=/nowhere"):
+    for first in (f"PATH={tmp_path}", "PATH=", "PATH=/nowhere"):
         for event in ("pre-commit", "prepare-commit-msg"):
-            done = hook(repository, event, "README", shell=shell)
+            done = hook(repository, event, "README", first=first)
             assert done.code == 1
             told = [line for line in done.err.splitlines() if line.startswith("vault: ")]
             assert told == [f"vault: {event}: git cannot be started, so nothing passes"]
@@ -213,8 +214,8 @@ def test_without_git_nothing_passes(repository: Guarded, tmp_path: Path) -> None
 def test_a_scanner_that_is_killed_blocks_the_commit(repository: Guarded, tmp_path: Path) -> None:
     repository.add("file", b"clean\n")
     for signal in ("KILL", "TERM", "SEGV", "HUP"):
-        shell = fake_git(tmp_path / signal, f"kill -{signal} $PPID; sleep 1; exit 0")
-        done = hook(repository, "pre-commit", shell=shell)
+        first = fake_git(tmp_path / signal, f"kill -{signal} $PPID; sleep 1; exit 0")
+        done = hook(repository, "pre-commit", first=first)
         assert done.code == 1
         assert "the scanner failed with status" in done.err
         assert "so nothing passes" in done.err
@@ -222,7 +223,7 @@ def test_a_scanner_that_is_killed_blocks_the_commit(repository: Guarded, tmp_pat
 
 def test_a_scanner_that_is_interrupted_says_so(repository: Guarded, tmp_path: Path) -> None:
     repository.add("file", b"clean\n")
-    done = hook(repository, "pre-commit", shell=fake_git(tmp_path / "bin", "kill -INT $PPID; exit 0"))
+    done = hook(repository, "pre-commit", first=fake_git(tmp_path / "bin", "kill -INT $PPID; exit 0"))
     assert done.code == 1
     assert_clear(done.err)
 
@@ -230,13 +231,13 @@ def test_a_scanner_that_is_interrupted_says_so(repository: Guarded, tmp_path: Pa
 def test_without_space_on_the_disk_no_key_passes(repository: Guarded, key: bytes) -> None:
     full = "ulimit -f 0; trap '' XFSZ"
     repository.add("file", b"clean\n")
-    assert hook(repository, "pre-commit", shell=full).code == 0
+    assert hook(repository, "pre-commit", first=full).code == 0
     repository.add("file", key)
-    done = hook(repository, "pre-commit", shell=full)
+    done = hook(repository, "pre-commit", first=full)
     assert done.code == 1
     assert "so nothing passes" in done.err
     line = f"main {repository.git('rev-parse', 'HEAD')} refs/heads/main {'0' * 40}\n"
-    done = hook(repository, "pre-push", "origin", "x", shell=full, data=line.encode())
+    done = hook(repository, "pre-push", "origin", "x", first=full, data=line.encode())
     assert done.code == 1
     assert_clear(done.err)
 
@@ -244,7 +245,7 @@ def test_without_space_on_the_disk_no_key_passes(repository: Guarded, key: bytes
 def test_with_too_few_descriptors_no_key_passes(repository: Guarded) -> None:
     repository.add("file", b"clean\n")
     for most in range(11, 16):
-        done = hook(repository, "pre-commit", shell=f"ulimit -n {most}")
+        done = hook(repository, "pre-commit", first=f"ulimit -n {most}")
         assert done.code == 0 or "so nothing passes" in done.err
         assert "Traceback" not in done.err
 
@@ -256,7 +257,7 @@ def test_the_report_needs_nobody_who_reads_it(repository: Guarded, key: bytes) -
         done = repository.attempt("-c", f"alias.c=!git commit --message change {closed}", "c")
         assert done.code != 0
         assert repository.refs() == refs
-        assert hook(repository, "pre-commit", shell=f"exec {closed}").code == 1
+        assert hook(repository, "pre-commit", first=f"exec {closed}").code == 1
 
 
 def test_tracing_git_hides_nothing(repository: Guarded, key: bytes) -> None:

@@ -83,7 +83,7 @@ def test_what_no_commit_has_is_found_too(repository: Guarded, key: bytes) -> Non
     assert reported(repository.vault("scan", "--history", "--json")) == [(f"object {blob[:10]}", 1, "")]
 
 
-def test_a_large_history_is_scanned_in_parallel(repository: Guarded, tmp_path: Path) -> None:
+def test_a_large_history_is_scanned_in_parallel(repository: Guarded) -> None:
     keys = [made_key() for _ in range(20)]
     files = [
         b"content %d " % number + (keys[number // 150] if not number % 150 else b"") for number in range(3000)
@@ -106,7 +106,7 @@ def test_a_bare_repository_is_scanned_from_within(tmp_path: Path, key: bytes) ->
     assert "1 key found" in done.err
 
 
-def test_a_bare_repository_that_a_work_tree_brought_is_refused(repository: Guarded, tmp_path: Path) -> None:
+def test_a_bare_repository_that_a_work_tree_brought_is_refused(repository: Guarded) -> None:
     Repository(repository.directory / "brought", "--bare")
     done = run_vault("scan", "--history", cwd=repository.directory / "brought")
     assert done.code not in {0, 1}
