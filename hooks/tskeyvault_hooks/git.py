@@ -67,9 +67,7 @@ class Process:
         """
         status, said = self.status()
         if status:
-            reason = next((line for line in said.splitlines() if line.strip()), f"status {status}")
-            shown = "".join(c if c.isprintable() else "?" for c in reason.removeprefix("fatal: ")[:200])
-            raise ScanError(f"git {self.what} failed: {shown}", _GET)
+            raise ScanError(f"git {self.what} failed: {reason(said) or status}", _GET)
 
     def status(self) -> "tuple[int, str]":
         """Close the output, wait, and return git's exit status and what it wrote to standard error."""
@@ -80,6 +78,12 @@ class Process:
         said = os.pread(self._errors, _SAID, 0).decode(errors="replace")
         os.close(self._errors)
         return os.waitstatus_to_exitcode(status), said
+
+
+def reason(said: str) -> str:
+    """Return, for people, the first line that says something in what git *said*."""
+    first = next((line for line in said.splitlines() if line.strip()), "")
+    return "".join(c if c.isprintable() else "?" for c in first.removeprefix("fatal: ")[:200])
 
 
 def ask(*arguments: str) -> bytes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _FEW = 1000
 """Objects that one process scans before another would have started."""
 _MOST_LOOKED_UP = 100
-_LOG = ("log", "-z", "--format=%x01%h", "--no-show-signature", "-m", "--name-only", "--diff-filter=AMCRT")
+_DIFF = ("diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "--no-abbrev", "-z")
 
 
 def whole(scan: Scan) -> None:
@@ -97,24 +97,30 @@ def locate(scan: Scan) -> None:
     """
     if not scan.revisions:
         return
-    files = [found for found in scan.findings if found.object and found.place == FILE]
-    for name in list(dict.fromkeys(found.object for found in files))[:_MOST_LOOKED_UP]:
-        commit, path = _commit_of(name, scan.revisions)
-        for found in files:
-            if found.object == name:
-                found.commit = commit
-                found.place = scan.shown(path) if path else f"object {name[:10]}"
+    missing = [found for found in scan.findings if found.object and found.place == FILE]
+    ids = list(dict.fromkeys(found.object for found in missing))[:_MOST_LOOKED_UP]
+    known = _first_commits(ids, scan.revisions) if ids else {}
+    for found in missing:
+        if found.object in known:
+            found.commit, path = known[found.object]
+            found.place = found.path = scan.shown(path)
     for found in scan.findings:
         if found.object and found.place == "the message of a commit":
-            found.commit = found.object[:10]
+            found.commit = found.object
 
 
-def _commit_of(name: str, revisions: "Sequence[str]") -> "tuple[str, str]":
-    """Return the first of the commits in *revisions* that brings the object *name*, and its path there."""
-    asked = git.among([*_LOG, f"--find-object={name}"], revisions)
+def _first_commits(ids: "Sequence[str]", revisions: "Sequence[str]") -> "dict[str, tuple[str, str]]":
+    """Return the oldest commit of *revisions* that brings each of the objects *ids*, and its path there."""
+    listing = git.among(["rev-list"], revisions)
+    asked = git.Process([*_DIFF, *(f"--find-object={name}" for name in ids)], os.dup(listing.output))
     output = git.read_some(asked.output, None).decode(errors="surrogateescape")
-    if asked.status()[0] or not output:
-        return "", ""
-    # Of each commit: \x01, its id, NUL, line end, and paths with a NUL behind each.
-    commit, _, paths = output.rpartition("\x01")[2].partition("\0")
-    return commit, paths.lstrip("\n").partition("\0")[0]
+    asked.status()
+    listing.status()
+    known, commit = {}, ""
+    parts = iter(output.split("\0"))
+    for part in parts:
+        if part.startswith(":"):
+            known[part.split(" ")[3]] = (commit, next(parts))  # what comes later is older
+        elif part:
+            commit = part.split(maxsplit=1)[0]  # of a merge: its id, and that of a parent
+    return known

@@ -14,16 +14,19 @@ BLOCKED = 10
 
 EVENTS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "pre-applypatch", "pre-push")
 SERVER_EVENTS = ("pre-receive",)
-_FIRST = {"pre-commit", "pre-merge-commit"}
-"""After these comes prepare-commit-msg, for the same index."""
+_MARKING = ("pre-commit", "pre-merge-commit")
+"""After these, and after no other, the same git also asks commit-msg."""
 
 
 def main(arguments: "Sequence[str]") -> int:
-    """Scan for the event, directory of state, and arguments of git's in *arguments*; return 0 or BLOCKED."""
-    event, directory, *given = arguments
+    """Scan for the event, directory of state, process of git and its arguments; return 0 or BLOCKED."""
+    event, directory, caller, *given = arguments
     try:
         found = scan.Scan(state.finder(directory), directory)
+        held = state.hold(directory) if event in _MARKING else ""
         _scan(found, event, given)
+        if held and not found.findings:
+            state.mark(held, caller)
         return _report(found, event) if found.findings else 0
     except ScanError as error:
         _say(
@@ -50,23 +53,19 @@ def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
     elif event == "pre-receive":
         scan.received(found, git.read_some(0, None))
     else:
-        before = state.checksum()
         scan.staged(found)
         if event == "prepare-commit-msg":
             scan.message(found, given[0])
-        if event in _FIRST and not found.findings:
-            state.mark(before)
 
 
 def _report(found: scan.Scan, event: str) -> int:
-    from tskeyvault_hooks import history, report
+    from tskeyvault_hooks import advice, history, report
 
     history.locate(found)
-    count = len(found.findings)
-    _say(f"vault: {event}: {count} key{'' if count == 1 else 's'} found, so nothing passes")
+    _say(f"vault: {event}: {report.total(found.findings)}, so nothing passes")
     _say(*report.lines(found.findings), f"vault: {report.counted(found)}")
-    staged = event not in {"pre-push", *SERVER_EVENTS}
-    _say(*(f"hint: {line}" for line in report.hints(found.findings, staged=staged)))
+    where = {"pre-push": advice.PUSHED, "pre-receive": advice.RECEIVED}.get(event, advice.STAGED)
+    _say(*(f"hint: {line}" for line in advice.lines(found.findings, where, event)))
     return BLOCKED
 
 

@@ -1,4 +1,4 @@
-"""What is said of a scan: for people, as JSON, and as SARIF 2.1.0."""
+"""What is said of a scan: for people, as JSON, and as SARIF 2.1.0; never with a key."""
 
 from tskeyvault_hooks.scan import Finding, Scan
 
@@ -8,73 +8,118 @@ if TYPE_CHECKING:
 
 _MOST = 50
 """Findings that people are shown."""
+_LONG = 300
+"""Characters of a path that people are shown."""
+_SHORT_ID = 10
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def lines(findings: "Sequence[Finding]") -> "list[str]":
-    """Return a line for each of *findings*."""
+    """Return a line for each of *findings*, up to a number that can be read."""
     told = [_line(found) for found in findings[:_MOST]]
-    return told + ([f"and {len(findings) - _MOST} more"] if len(findings) > _MOST else [])
-
-
-def hints(findings: "Sequence[Finding]", *, staged: bool) -> "list[str]":
-    """Return what to do about *findings*, in lines."""
-    first = findings[0]
-    told = []
-    if staged and first.object:
-        told.append(f"git restore --staged -- {_shown(first.place)} takes it out of this commit")
-    told.append("vault insert NAME keeps a key where it belongs; what was ever pushed has to be revoked")
-    told.append(
-        f"what is no secret: vault scan --allow {first.fingerprint} --reason TEXT, or vault:allow TEXT in its line"
-    )
-    return told
+    return told + ([f"  and {len(findings) - _MOST} more"] if len(findings) > _MOST else [])
 
 
 def counted(scan: Scan) -> str:
     """Return how much was scanned."""
-    return f"scanned {scan.objects} object{'' if scan.objects == 1 else 's'}, {scan.bytes} bytes"
+    return f"scanned {_number(scan.objects, 'object')}, {_number(scan.bytes, 'byte')}"
+
+
+def total(findings: "Sequence[Finding]") -> str:
+    """Return how many keys were found."""
+    return f"{_number(len(findings), 'key')} found" if findings else "no key found"
 
 
 def as_json(scan: Scan) -> "dict[str, object]":
     """Return the findings and what was scanned, ready for :mod:`json`."""
-    found = [{name: getattr(it, name) for name in sorted(Finding.__slots__)} for it in scan.findings]
-    return {"findings": found, "objects": scan.objects, "bytes": scan.bytes}
+    return {
+        "findings": [
+            {
+                "place": _text(found.place),
+                "path": _text(found.path),
+                "line": found.line,
+                "kind": found.kind,
+                "masked": found.masked,
+                "fingerprint": found.fingerprint,
+                "object": found.object,
+                "commit": found.commit,
+            }
+            for found in scan.findings
+        ],
+        "objects": scan.objects,
+        "bytes": scan.bytes,
+    }
 
 
 def as_sarif(scan: Scan, version: str) -> "dict[str, object]":
     """Return the findings as a SARIF log of one run of *version* of this program."""
-    kinds = sorted({found.kind for found in scan.findings})
-    rules = [{"id": _rule(kind), "shortDescription": {"text": kind}} for kind in kinds]
-    driver = {"name": "vault scan", "version": version, "rules": rules}
+    rules = {_rule(found.kind): _title(found.kind) for found in scan.findings}
+    driver = {
+        "name": "vault scan",
+        "version": version,
+        "rules": [{"id": rule, "shortDescription": {"text": rules[rule]}} for rule in sorted(rules)],
+    }
     results = [_result(found) for found in scan.findings]
     return {"$schema": _SARIF, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
 
 
-def _result(found: Finding) -> "dict[str, object]":
-    from urllib.parse import quote
+def shown(text: str) -> str:
+    """Return *text*, which comes from a repository, fit for a terminal: one line, without control characters."""
+    cut = text if len(text) <= _LONG else f"{text[: _LONG // 2]}…{text[-_LONG // 2 :]}"
+    return "".join(c if c.isprintable() else _escape(c) for c in cut)
 
-    place = {"uri": quote(found.place, errors="surrogateescape")}
-    where = {"artifactLocation": place, "region": {"startLine": found.line}}
+
+def _line(found: Finding) -> str:
+    commit = f" in commit {found.commit[:_SHORT_ID]}" if found.commit else ""
+    return f"  {_where(found)}:{found.line}: {found.kind} {found.masked}{commit} (fingerprint {found.fingerprint})"
+
+
+def _where(found: Finding) -> str:
+    more = found.path if found.path != found.place else ""
+    return f"{shown(found.place)} {shown(more)}".rstrip() if more else shown(found.place)
+
+
+def _result(found: Finding) -> "dict[str, object]":
+    commit = f" in commit {found.commit}" if found.commit else ""
     return {
         "ruleId": _rule(found.kind),
         "level": "error",
-        "message": {
-            "text": f"{found.kind} {found.masked}" + (f" in commit {found.commit}" if found.commit else "")
-        },
-        "locations": [{"physicalLocation": where}],
+        "message": {"text": f"{found.kind} {found.masked} in {_where(found)}{commit}"},
+        "locations": [_location(found)],
         "partialFingerprints": {"vault/v1": found.fingerprint},
     }
+
+
+def _location(found: Finding) -> "dict[str, object]":
+    if not found.path:
+        return {"logicalLocations": [{"fullyQualifiedName": found.place}]}
+    from urllib.parse import quote
+
+    path = quote(found.path, errors="surrogateescape")
+    uri = f"file://{path}" if path.startswith("/") else path
+    return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": found.line}}}
+
+
+def _title(kind: str) -> str:
+    return "value of a secret of the vault" if kind.startswith("value of secret") else kind
 
 
 def _rule(kind: str) -> str:
     return "own-value" if kind.startswith("value of secret") else kind.lower().replace(" ", "-")
 
 
-def _line(found: Finding) -> str:
-    commit = f" in commit {found.commit}" if found.commit else ""
-    return f"  {_shown(found.place)}:{found.line}: {found.kind} {found.masked}{commit} (fingerprint {found.fingerprint})"
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _shown(text: str) -> str:
-    """Return *text*, which comes from a repository, fit for a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c) & 0xFF:02x}" for c in text[:500])
+def _text(name: str) -> str:
+    """Return *name* with an escape for each byte that is no UTF-8: JSON has no place for such."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # noqa: PLR2004 - a byte that is no UTF-8
+        number -= 0xDC00
+    width = "x02" if number < 0x100 else "u04" if number < 0x10000 else "U08"  # noqa: PLR2004 - as Python writes them
+    return f"\\{width[0]}{number:{width[1:]}x}"

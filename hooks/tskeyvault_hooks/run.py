@@ -1,9 +1,11 @@
 """The file that hooks run: finds the package beside it, and nothing of anybody else's before the standard library."""
 
+import os
 import sys
 
 sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
 
 from tskeyvault_hooks import hook
 
-sys.exit(hook.main(sys.argv[1:]))
+# Nothing is left to be written, and taking the interpreter apart takes a tenth of the time.
+os._exit(hook.main(sys.argv[1:]))

@@ -22,18 +22,18 @@ _DIFF = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev",
 _SCISSORS = b" ------------------------ >8 ------------------------\n"
 _DIFFERENCE = b"\ndiff --"
 _SHOWN = 4
-_TIMES = 4
-"""So often a name is looked at: without one key, its rest can be another."""
 
 
 class Finding:
     """A key that stands where it should not, as it is reported: without the key."""
 
-    __slots__ = ("commit", "fingerprint", "kind", "line", "masked", "object", "place")
+    __slots__ = ("commit", "fingerprint", "kind", "line", "masked", "object", "path", "place")
 
-    def __init__(self, place: str, hit: "Hit", fingerprint: str, object_id: str):
-        self.place = place
+    def __init__(self, place: str, path: str, hit: "Hit", fingerprint: str, object_id: str):
+        self.place = place or path
         """A path, or another name of what was read."""
+        self.path = path
+        """The path that has the key, in it or in its name, or ``""`` where there is none."""
         self.line = hit.line
         self.kind = hit.kind
         self.masked = masked(hit.secret)
@@ -68,30 +68,29 @@ class Scan:
             self._allowed = allow.Allowed(b"", {}) if self._outside else allow.stored(self._state)
         return self._allowed
 
-    def note(self, hits: "Iterable[Hit]", place: str, object_id: str = "") -> None:
-        """Keep those of *hits* that are not allowed."""
+    def note(self, hits: "Iterable[Hit]", place: str, object_id: str = "", path: str = "") -> None:
+        """Keep those of *hits* that are not allowed; they stand in *place*, or without it in the file *path*."""
         for hit in hits:
             fingerprint = self.allowed.fingerprint(hit.kind, hit.secret)
             if not hit.allowed and not self.allowed.holds(fingerprint):
-                self.findings.append(Finding(self.shown(place), hit, fingerprint, object_id))
+                self.findings.append(Finding(place, self.shown(path), hit, fingerprint, object_id))
 
-    def shown(self, place: str) -> str:
-        """Return *place* without the keys that are in it."""
-        data = place.encode(errors="surrogateescape")
-        for _ in range(_TIMES):
-            hits = self.finder.find(data)
-            if not hits:
-                return data.decode(errors="surrogateescape")
+    def shown(self, path: str) -> str:
+        """Return *path* without the keys that are in it."""
+        data = path.encode(errors="surrogateescape")
+        while hits := self.finder.find(data):
+            if not any(hit.secret in data for hit in hits):
+                return "…"  # it stands there in base64
             for hit in hits:
                 data = data.replace(hit.secret, masked(hit.secret).encode())
-        return "a file with a key in its name"
+        return data.decode(errors="surrogateescape")
 
     def data(self, data: bytes, place: str) -> None:
         """Scan *data*, which is called *place*."""
         self.note(self.finder.find(data), place)
 
-    def pieces(self, pieces: "Iterator[bytes]", place: str) -> None:
-        """Scan what *pieces* are together; count it as one object."""
+    def pieces(self, pieces: "Iterator[bytes]", place: str, path: str = "") -> None:
+        """Scan what *pieces* are together, of a *place* or the file *path*; count it as one object."""
         self.objects += 1
 
         def counted() -> "Iterator[bytes]":
@@ -99,7 +98,7 @@ class Scan:
                 self.bytes += len(piece)
                 yield piece
 
-        self.note(self.finder.find_in(counted()), place)
+        self.note(self.finder.find_in(counted()), place, "", path)
 
     def batch(self, batch: git.Process, names: "dict[str, list[str]] | None" = None) -> None:
         """Scan all that a ``git cat-file --batch`` writes; *names* are the paths of its objects."""
@@ -109,16 +108,13 @@ class Scan:
             if pieces is None:
                 continue
             hits = self.finder.find_in(pieces)
-            for place in (names or {}).get(found.id) or [_what(found)]:
-                self.note(hits, place, found.id)
+            for path in (names or {}).get(found.id) or [""]:
+                self.note(hits, "" if path else _what(found), found.id, path)
         batch.end()
 
 
 def staged(scan: Scan) -> None:
-    """Scan what the next commit changes, as the index has it, and the names of the files.
-
-    Raises ScanError.
-    """
+    """Scan what the next commit changes, as the index has it, and the names of the files. Raises ScanError."""
     reader, writer = os.pipe()
     diff = git.Process([*_DIFF, "HEAD", "--"])
     batch = git.Process(["cat-file", "--batch", "--buffer"], reader)  # it starts while git compares
@@ -138,7 +134,7 @@ def _names(scan: Scan, names: "Sequence[str]") -> None:
     """Scan the names of files; where the list of what may stay is one of them, it has to be in order."""
     if scan.finder.find("\n".join(names).encode(errors="surrogateescape")):
         for name in names:
-            scan.data(name.encode(errors="surrogateescape"), f"the name of {name}")
+            scan.note(scan.finder.find(name.encode(errors="surrogateescape")), "the name of a file", "", name)
     if ALLOWED in names:
         _ = scan.allowed
 
@@ -223,8 +219,10 @@ def _id(fields: "Sequence[bytes]", count: int) -> str:
 
 def between(scan: Scan, revisions: str) -> None:
     """Scan the objects of *revisions*, like ``main..HEAD``. Raises ScanError."""
-    if revisions.startswith("-"):
-        raise ScanError("that is no range of commits", "main..HEAD is one")
+    probe = git.Process(["rev-parse", "--quiet", "--revs-only", "--end-of-options", revisions])
+    known = git.read_some(probe.output, None)
+    if probe.status()[0] or not known or revisions.startswith("-"):  # not shown: it may be anything
+        raise ScanError("git knows no such range of commits", "main..HEAD is one")
     _objects_of(scan, [revisions])
 
 
@@ -242,7 +240,7 @@ def _objects_of(scan: Scan, revisions: "list[str]") -> None:
 
 
 def stream(scan: Scan, fd: int, place: str) -> None:
-    """Scan all that *fd* gives."""
+    """Scan all that *fd* gives, which is called *place*."""
     scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), place)
 
 
@@ -265,7 +263,7 @@ def _path(scan: Scan, path: str, *, named: bool) -> "Sequence[str]":
     """Scan *path*, or return what is in it; where it was *named*, a link is followed too."""
     mode = os.lstat(path).st_mode
     if stat.S_ISLNK(mode):
-        scan.pieces(iter((os.fsencode(os.readlink(path)),)), path)
+        scan.pieces(iter((os.fsencode(os.readlink(path)),)), "", path)
         if not named or not os.path.exists(path):
             return []
         mode = os.stat(path).st_mode
@@ -274,11 +272,13 @@ def _path(scan: Scan, path: str, *, named: bool) -> "Sequence[str]":
     if stat.S_ISREG(mode):
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            stream(scan, fd, path)
+            scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), "", path)
         finally:
             os.close(fd)
     elif named:
-        raise ScanError(f"'{path}' is neither a file nor a folder", "vault scan --stdin reads a pipe")
+        raise ScanError(
+            f"'{scan.shown(path)}' is neither a file nor a folder", "vault scan --stdin reads a pipe"
+        )
     return []
 
 

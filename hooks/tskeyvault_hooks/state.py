@@ -10,13 +10,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tskeyvault_hooks.own import Own
+
 OWN, KEY, PATTERNS, SALT, SLOW = "own", "own.key", "patterns", "salt", "slow"
 """Files of the directory: fingerprints and their key, patterns of plugins, the salt of the allow-list's
 fingerprints until there is a list, and a file that says that short words of a message matter too."""
-_MARK = "vault-scanned"
-"""Beside the index: the last bytes of the index that was scanned, which are git's checksum of it, and the
-number of the git process that this was for: to another, with another HEAD, the same index may bring a key."""
-MARK_LENGTH = 20
+_SCANNED = "scanned"
+"""Folder of the directory: the index that was scanned, by the number of the process of git that asked for it."""
 _MOST = 64 << 20
 
 
@@ -27,15 +27,20 @@ def finder(directory: str) -> Finder:
     """
     if not directory:
         return Finder()
-    own = None
-    if data := _read(directory, OWN):
-        from tskeyvault_hooks.own import KEY_LENGTH, Own
+    return Finder(parse(_read(directory, PATTERNS)), _own(directory))
 
-        key = _read(directory, KEY)
-        if len(key) != KEY_LENGTH:
-            raise ScanError("the key of the vault's fingerprints is missing", "vault hooks refresh")
-        own = Own(data, key)
-    return Finder(parse(_read(directory, PATTERNS)), own)
+
+def _own(directory: str) -> "Own | None":
+    data, key = _read(directory, OWN), _read(directory, KEY)
+    if not data and not key:
+        return None
+    from tskeyvault_hooks.own import KEY_LENGTH, Own
+
+    if not data or len(key) != KEY_LENGTH:
+        raise ScanError(
+            "the vault's fingerprints are there without their key, or it without them", "vault hooks refresh"
+        )
+    return Own(data, key)
 
 
 def parse(data: bytes) -> "list[Kind]":
@@ -61,28 +66,29 @@ def render(kinds: "Iterable[tuple[str, bytes, bytes]]") -> bytes:
     return "".join(rows).encode()
 
 
-def checksum() -> bytes:
-    """Return the end of the index that git commits from, or nothing where it says nothing of its content."""
+def hold(directory: str) -> str:
+    """Give the index that git commits from a second name in *directory*; return it, or ``""`` when it cannot be.
+
+    Whoever changes an index puts another file in its place, so two names of one file are one content.
+    """
+    folder = f"{directory}/{_SCANNED}"
+    held = f"{folder}/{os.getpid()}.new"
     try:
-        with open(os.environ.get("GIT_INDEX_FILE", ""), "rb") as file:
-            file.seek(-MARK_LENGTH, os.SEEK_END)
-            end = file.read()
+        os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(folder):
+            os.unlink(f"{folder}/{name}")
+        os.link(os.environ.get("GIT_INDEX_FILE", ""), held)
     except OSError:
-        return b""
-    return end if end.strip(b"\0") else b""  # index.skipHash leaves it out
+        return ""  # it is only scanned twice
+    return held
 
 
-def mark(scanned: bytes) -> None:
-    """Remember for the next hook of this git that the index whose checksum is *scanned* brings no key."""
-    directory = os.path.dirname(os.environ.get("GIT_INDEX_FILE", ""))
-    process = os.environ.get("VAULT_GIT", "").encode()
-    if scanned and directory and process:
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(f"{directory}/{_MARK}", flags, 0o600), "wb") as file:
-                file.write(scanned + process)
-        except OSError:
-            return  # it is only scanned twice
+def mark(held: str, caller: str) -> None:
+    """Remember that the index *held* has no key, for the git whose process is *caller*."""
+    try:
+        os.rename(held, f"{held.rpartition('/')[0]}/{caller}")
+    except OSError:
+        return  # it is only scanned twice
 
 
 def _read(directory: str, name: str) -> bytes:

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Lets no key pass. Made by "vault hooks install", taken away by "vault hooks uninstall"; do not edit.
-@PROGRAM@
-event=${0##*/}
+event=@EVENT@
+python=@PYTHON@
+scanner=@SCANNER@
 here=${0%/*}
-state=@STATE@
+@STATE@
 before=@BEFORE@
-export VAULT_GIT=$PPID
 
 refuse() {
   echo "vault: $event: $1, so nothing passes" >&2
@@ -13,40 +13,43 @@ refuse() {
   exit 1
 }
 
-# Tells whether nothing in the file $1 is as long as a key.
+# Tells whether nothing in standard input is as long as a key.
 short() {
   [ ! -e "$state/slow" ] || return 1
-  LC_ALL=C grep -aqE '[^[:space:]]{16}' "$1"
+  LC_ALL=C grep -aqE '[^[:space:]]{16}'
   [ $? = 1 ]
 }
 
+@PRESENT@
 input=
-case $event in
-pre-push | pre-receive | post-receive | post-rewrite | reference-transaction | proc-receive) input=$(cat && echo .) && input=${input%.} ;;
-esac
+found=
 if [ -x "$before" ] && [ ! -d "$before" ]; then
-  printf %s "$input" | "$before" "$@" || exit $?
+  found=yes
+@ONCE@
+  case $event in
+  pre-push | pre-receive)
+    input=$(cat && echo .) || refuse "its input cannot be read"
+    printf %s "${input%.}" 2>/dev/null | "$before" "$@" || exit
+    ;;
+  *) "$before" "$@" || exit ;;
+  esac
 fi
 
 case $event in
-commit-msg) ! short "$1" || exit 0 ;;
+commit-msg) ! short <"$1" || exit 0 ;;
 prepare-commit-msg)
-  marks=${GIT_INDEX_FILE%/*}/vault-scanned
-  if [ -s "$marks" ] && { tail -c 20 "$GIT_INDEX_FILE" && printf %s "$VAULT_GIT"; } | cmp -s - "$marks"; then
-    true >"$marks" # it holds for one commit
-    ! short "$1" || exit 0
-    event=commit-msg # of which the message is left to scan
-  fi
+  # The same git has asked pre-commit about the same index; so it will ask commit-msg about the message.
+  if [ "$state/scanned/$PPID" -ef "$GIT_INDEX_FILE" ]; then exit 0; fi
   ;;
-pre-commit | pre-merge-commit | pre-applypatch | pre-push | pre-receive) ;;
-*) exit 0 ;;
 esac
 
 [ -x "$python" ] || refuse "the interpreter $python is gone"
 [ -f "$scanner" ] || refuse "the scanner $scanner is gone"
-case $event in
-pre-push | pre-receive) printf %s "$input" | "$python" -I -S "$scanner" "$event" "$state" "$@" ;;
-*) "$python" -I -S "$scanner" "$event" "$state" "$@" ;;
+case $event$found in
+pre-pushyes | pre-receiveyes)
+  printf %s "${input%.}" | "$python" -I -S "$scanner" "$event" "$state" "$PPID" "$@"
+  ;;
+*) "$python" -I -S "$scanner" "$event" "$state" "$PPID" "$@" ;;
 esac
 status=$?
 case $status in

@@ -1,5 +1,6 @@
 """Every operation of git that makes a commit: which hook stops a key in it, and what git lets by until it is pushed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -341,27 +342,32 @@ def test_a_marker_that_another_hook_left_behind_counts_for_no_other_commit(
     repository.add("another")
     # As when another hook ends the commit after ours let it pass.
     repository.git("hook", "run", "pre-commit", env={"GIT_INDEX_FILE": ".git/index"})
-    assert (repository.directory / ".git/vault-scanned").read_bytes()
+    assert len(repository.marks()) == 1
     repository.git("reset", "--quiet", "--soft", "HEAD~1")
     repository.refuses("commit", "--no-verify", "--message", "change", key=key)
 
 
-def test_a_marker_without_a_checksum_counts_for_nothing(repository: Guarded, key: bytes) -> None:
+def test_a_marker_of_another_process_or_another_index_counts_for_nothing(
+    repository: Guarded, key: bytes
+) -> None:
+    repository.commit("clean")
+    marks = repository.directory / ".git/vault/scanned"
+    (old,) = repository.marks()
     repository.add("file", key)
-    index = repository.directory / ".git/index"
-    index.write_bytes(index.read_bytes()[:-20] + bytes(20))  # as index.skipHash leaves it
-    for marker in (bytes(20), bytes(20) + b"1", b"", b"\0"):
-        (repository.directory / ".git/vault-scanned").write_bytes(marker)
+    for name in (str(os.getpid()), "1", "0", old):
+        (marks / name).unlink(missing_ok=True)
+        (marks / name).hardlink_to(repository.directory / ".git/index")
         repository.refuses("commit", "--no-verify", "--message", "change", key=key)
 
 
 def test_a_marker_leads_to_no_other_file(repository: Guarded, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
-    marker = repository.directory / ".git/vault-scanned"
-    marker.unlink(missing_ok=True)
-    marker.symlink_to(tmp_path / "mine")
+    marks = repository.directory / ".git/vault/scanned"
+    marks.mkdir(exist_ok=True)
+    (marks / "1").symlink_to(tmp_path / "mine")
     repository.commit("file")
     assert (tmp_path / "mine").read_text() == "precious"
+    assert repository.marks() != ["1"]
 
 
 def test_an_index_that_changes_after_it_was_scanned_is_scanned_again(repository: Guarded, key: bytes) -> None:

@@ -47,6 +47,11 @@ class Guarded(Repository):
         """Return all refs and what they are, without what an operation in progress keeps in such."""
         return self.git("for-each-ref", "refs/heads", "refs/tags", "refs/notes", "refs/remotes")
 
+    def marks(self) -> list[str]:
+        """Return the processes of git for which the hooks know an index without a key."""
+        folder = self.directory / ".git/vault/scanned"
+        return sorted(path.name for path in folder.glob("*") if path.name.isdecimal())
+
     def staged(self) -> str:
         """Return what is in the index."""
         return self.git("ls-files", "--stage", "-z")

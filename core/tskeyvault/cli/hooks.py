@@ -8,8 +8,8 @@ from tskeyvault.errors import NotFoundError, VaultError
 from tskeyvault.plugins import Plugins
 from tskeyvault.spec import Pattern
 from tskeyvault.vault import Vault, opened
-from tskeyvault_hooks import installer, own, state
-from tskeyvault_hooks.installer import Repository
+from tskeyvault_hooks import check, fingerprints, installer, own, state
+from tskeyvault_hooks.repository import Repository
 
 from . import common, place, terminal
 from .scan import explained
@@ -69,7 +69,7 @@ def _uninstall(where: Repository, _options: Namespace) -> int:
 
 
 def _status(where: Repository, options: Namespace) -> int:
-    events, problems = installer.installed(where), installer.problems(where)
+    events, problems = check.installed(where), check.problems(where)
     how = "git's configuration" if where.by_configuration else "files"
     if options.json:
         terminal.as_json({"events": events, "by": how, "problems": problems})
@@ -87,14 +87,14 @@ def _status(where: Repository, options: Namespace) -> int:
 
 def _refresh(where: Repository, options: Namespace) -> int:
     limits.protect_memory()
-    os.makedirs(where.state, mode=0o700, exist_ok=True)
+    installer.make(where)
     with opened(place(options), os.environ, terminal.USER) as vault:
         values, locked = _values(vault)
     key = os.urandom(own.KEY_LENGTH)
-    fingerprints, left_out = own.render(values, key)
-    slow = own.has_spaces((value for _, value in values), _RUN)
-    # The key first: with another's fingerprints it finds nothing, and is noticed; see state.finder.
-    for name, data in ((state.KEY, key), (state.OWN, fingerprints)):
+    rendered, left_out = fingerprints.render(values, key)
+    slow = fingerprints.has_spaces((value for _, value in values), _RUN)
+    # Killed in between, the hooks let nothing pass until this is done again.
+    for name, data in ((state.KEY, key), (state.OWN, rendered)):
         installer.write(os.path.join(where.state, name), data, 0o600)
     _write_patterns(where, options, slow=slow)
     terminal.say(f"the hooks know {len(values) - len(left_out)} of {len(values) + len(locked)} values")
@@ -127,10 +127,10 @@ def _write_patterns(where: Repository, options: Namespace, *, slow: bool | None 
     """Compile the patterns of the plugins that the configuration or a secret names into one file."""
     patterns = _patterns(options)
     data = state.render((it.name, it.needle, it.expression) for it in patterns)
-    installer.write(os.path.join(where.state, state.PATTERNS), data, 0o600)
+    installer.write(os.path.join(where.state, state.PATTERNS), data, 0o644)
     path = os.path.join(where.state, state.SLOW)
     if patterns or slow:
-        installer.write(path, b"", 0o600)
+        installer.write(path, b"", 0o644)
     elif slow is False and os.path.exists(path):
         os.unlink(path)
 
