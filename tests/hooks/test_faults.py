@@ -176,6 +176,7 @@ def test_a_list_of_exceptions_that_is_missing_in_the_index_blocks_the_commit(
 
 FAILING = {
     "says nothing": "exit 0",
+    "reads all and says nothing": "cat >/dev/null; exit 0",
     "fails and says nothing": "exit 3",
     "fails and says why": "echo 'fatal: no such thing' >&2; exit 128",
     "is killed": "kill -9 $$",
