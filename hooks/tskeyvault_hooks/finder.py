@@ -1,25 +1,33 @@
 """Finds keys in bytes: as they are, in UTF-16 and UTF-32, and in base64, however large the input is."""
 
+from tskeyvault_hooks import encoded
+from tskeyvault_hooks.faults import ScanError
 from tskeyvault_hooks.kinds import KINDS, Kind, looks_random
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # which this way costs no import of typing
-    from collections.abc import Callable, Iterable, Iterator
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
     from tskeyvault_hooks.own import Own
 
+    Found = tuple[str, bytes, int]
+    """Kind, secret, and where it begins."""
+
 PIECE = 1 << 20
 """Bytes that are looked at in one go."""
-_OVERLAP = 8 << 10
-"""Bytes of a piece that are looked at again with the next one: more than any key has."""
-_BEFORE = 128
-_AFTER = 4 << 10
-_RUN = 32
-"""Characters of base64 in a row that may hold a key."""
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_IN_ALPHABET = bytes(0x61 if byte in _ALPHABET else 0x20 for byte in range(256))
-_LONG_RUN = b"a" * _RUN
+_BEHIND = 32 << 10
+"""Bytes behind the start of a key that decide about it: 3 KiB of it and 4 KiB of its line, in UTF-32."""
+_AHEAD = 16 << 10
+"""Bytes before it that do: 4 KiB of its line."""
+_LINE = 4 << 10
+_NEEDLE_BEHIND = 128
+_KEY = 4 << 10
+_SECRET = 512
+"""Bytes of a folded secret that tell it from others, however it is folded."""
+_MOST = 10_000
 _INLINE = b"vault:allow "
+_UTF_8, _UTF_16_LE, _UTF_16_BE = b"\n", b"\n\0", b"\0\n"
+"""How a line ends; UTF-32 ends with those of UTF-16."""
 
 
 class Hit:
@@ -32,7 +40,7 @@ class Hit:
         self.secret = secret
         """What makes it that key; of an armored block without its line breaks."""
         self.line = line
-        """From 1; of base64, where that begins."""
+        """From 1."""
         self.allowed = allowed
         """Its line says ``vault:allow`` and why."""
 
@@ -44,105 +52,202 @@ class Finder:
         self._kinds = (*KINDS, *more)
         self._needles = tuple(dict.fromkeys(needle for kind in self._kinds for needle in kind.needles))
         self._own = own
+        self._run = min(encoded.RUN, own.shortest * 4 // 3) if own else encoded.RUN
+        self._in_base64: tuple[bytes, ...] = ()
 
     def may_hold(self, data: bytes) -> bool:
         """Tell quickly whether *data* has to be looked at closely; it may span several objects."""
-        return (
-            self._tells(data)
-            or (b"\0" in data and self._tells(data.replace(b"\0", b"")))
-            or _LONG_RUN in data.translate(_IN_ALPHABET)
-        )
+        if self._tells(data):
+            return True
+        shaped = encoded.shapes(data)
+        if self._tells_in_base64(data, shaped):
+            return True
+        if not self._is_wide(data, shaped):
+            return False
+        text = encoded.narrowed(data)
+        return self._tells(text) or self._tells_in_base64(text, encoded.shapes(text))
 
     def find(self, data: bytes) -> "list[Hit]":
-        """Return the keys in *data*, each once."""
-        return self.find_in(iter((data,)))
+        """Return the keys in *data*, each once. Raises ScanError when there are too many to tell."""
+        return self.find_in(data[start : start + PIECE] for start in range(0, len(data), PIECE))
 
-    def find_in(self, pieces: "Iterator[bytes]") -> "list[Hit]":
-        """Return the keys in what *pieces* are together, each once."""
+    def find_in(self, pieces: "Iterable[bytes]") -> "list[Hit]":
+        """Return the keys in what *pieces* are together, each once: the first, or the first that is not allowed.
+
+        Raises ScanError when there are too many to tell.
+        """
         found: dict[tuple[str, bytes], Hit] = {}
-        lines, tail = 0, b""
-        piece = next(pieces, b"")
-        while piece:
-            following = next(pieces, b"")
-            data = tail + piece
-            settled = len(data) - _OVERLAP if following else len(data)
+        lines, judged = _Lines(), 0
+        for data, begin, end in _windows(pieces):
+            lines.move_to(data, judged - begin)
+            judged = end
             if self.may_hold(data):
-                for hit in self._look(data, settled, lines):
-                    before = found.setdefault((hit.kind, hit.secret), hit)
-                    if before.allowed and not hit.allowed:  # what one line says holds for no other
+                for hit in self._look(data, begin, end, lines):
+                    known = found.setdefault((hit.kind, hit.secret), hit)
+                    if (hit.allowed, hit.line) < (known.allowed, known.line):
                         found[hit.kind, hit.secret] = hit
-            tail = data[max(0, settled) :] if following else b""
-            lines += data.count(b"\n", 0, len(data) - len(tail))
-            piece = following
-        return list(found.values())
+                    if len(found) > _MOST:
+                        raise ScanError(f"more than {_MOST} keys in one object")
+        return sorted(found.values(), key=lambda hit: hit.line)
 
     def _tells(self, text: bytes) -> bool:
         return any(needle in text for needle in self._needles) or bool(self._own and self._own.tells(text))
 
-    def _look(self, data: bytes, settled: int, lines: int) -> "Iterator[Hit]":
-        """Yield the keys in *data* that begin before *settled*, with *lines* before it."""
+    def _tells_in_base64(self, data: bytes, shaped: bytes) -> bool:
+        text = encoded.joined(
+            encoded.unfolded(part) for _, part in encoded.stretches(data, shaped, self._run)
+        )
+        if not text:
+            return False
+        if not self._in_base64:
+            words = (*self._needles, *map(encoded.widened, self._needles))
+            self._in_base64 = tuple(part for word in words for part in encoded.in_base64(word))
+        if any(needle in text for needle in self._in_base64):
+            return True
+        own = self._own
+        return own is not None and any(own.tells(inner) for _, _, inner in _inner_texts(text))
 
-        def at(text: bytes, place: int) -> int:
-            return lines + text.count(b"\n", 0, place) + 1
+    def _is_wide(self, data: bytes, shaped: bytes) -> bool:
+        return b"\0" in data and (encoded.is_wide(shaped) or self._own is not None)
 
-        for kind, secret, start in self._in_text(data):
-            if start < settled:
-                yield Hit(kind, secret, at(data, start), allowed=_is_allowed(data, start))
-        if b"\0" in data:
-            text = data.replace(b"\0", b"")
-            tail = len(data[settled:].replace(b"\0", b""))
-            for kind, secret, start in self._in_text(text):
-                if start < len(text) - tail:
-                    yield Hit(kind, secret, at(text, start), allowed=_is_allowed(text, start))
-        if _LONG_RUN in data.translate(_IN_ALPHABET):
-            yield from self._in_base64(data, at)
+    def _look(self, data: bytes, begin: int, end: int, lines: "_Lines") -> "Iterator[Hit]":
+        """Yield the keys in *data* that begin from *begin* to *end*."""
+        for kind, secret, place in self._in_view(data):
+            if begin <= place < end:
+                yield Hit(kind, secret, lines.at(place, _UTF_8), allowed=_is_allowed(data, place))
+        if not self._is_wide(data, encoded.shapes(data)):
+            return
+        text = encoded.narrowed(data)
+        places = encoded.Places(data, encoded.past_nuls)
+        for kind, secret, index in self._in_view(text):
+            place = places.of(index)
+            if begin <= place < end and data[place + 1 : place + 2] == b"\0":  # or it was found above
+                ending = _UTF_16_BE if place % 2 else _UTF_16_LE
+                yield Hit(kind, secret, lines.at(place, ending), allowed=_is_allowed(text, index))
 
-    def _in_text(self, text: bytes) -> "Iterator[tuple[str, bytes, int]]":
-        """Yield kind, secret and place of all that stands in *text* as it is."""
-        if any(needle in text for needle in self._needles):
-            for kind in self._kinds:
-                yield from _of_kind(kind, text)
+    def _in_view(self, text: bytes) -> "Iterator[Found]":
+        """Yield all that stands in *text* as it is, or in base64."""
+        yield from self._in_text(text)
+        shaped = encoded.shapes(text)
+        if self._tells_in_base64(text, shaped):
+            for start, stretch in encoded.stretches(text, shaped, self._run):
+                for kind, secret, place in self._in_stretch(stretch):
+                    yield kind, secret, start + place
+
+    def _in_stretch(self, stretch: bytes) -> "Iterator[Found]":
+        """Yield all that the base64 in *stretch* says."""
+        places = encoded.Places(stretch, encoded.past_folds)
+        for shift, said, text in _inner_texts(encoded.unfolded(stretch)):
+            if self._tells(text):
+                within = encoded.Places(said, encoded.past_nuls)
+                for kind, secret, index in self._in_text(text):
+                    byte = index if text is said else within.of(index)
+                    yield kind, secret, places.of(shift + byte * 4 // 3)
+
+    def _in_text(self, text: bytes) -> "Iterator[Found]":
+        """Yield all that stands in *text* as it is."""
+        places: set[tuple[str, int]] = set()
+        for kind in self._kinds:
+            for secret, place in _of_kind(kind, text):
+                if (kind.name, place) not in places:
+                    places.add((kind.name, place))
+                    yield kind.name, secret, place
         if self._own:
             yield from self._own.find(text)
 
-    def _in_base64(self, data: bytes, at: "Callable[[bytes, int], int]") -> "Iterator[Hit]":
-        import re
-        from binascii import a2b_base64
 
-        # White space is what folds base64 into lines.
-        for run in re.finditer(rb"[0-9A-Za-z+/]{%d,}(?:[\r\n]+[ \t]*[0-9A-Za-z+/]{4,})*" % _RUN, data):
-            joined = b"".join(run[0].split())
-            for shift in range(4):  # it may begin anywhere in the run
-                length = (len(joined) - shift) // 4 * 4
-                text = a2b_base64(joined[shift : shift + length])
-                for inner in (text, text.replace(b"\0", b"")) if b"\0" in text else (text,):
-                    if self._tells(inner):
-                        for kind, secret, _ in self._in_text(inner):
-                            line = at(data, run.start())
-                            yield Hit(kind, secret, line, allowed=_is_allowed(data, run.start()))
+def _inner_texts(text: bytes) -> "Iterator[tuple[int, bytes, bytes]]":
+    """Yield where base64 in *text* begins, what it says then, and that again, or without its NULs."""
+    for shift, said in encoded.decoded(text):
+        yield shift, said, said
+        if b"\0" in said and encoded.is_wide(encoded.shapes(said)):
+            yield shift, said, encoded.narrowed(said)
 
 
-def _of_kind(kind: Kind, text: bytes) -> "Iterator[tuple[str, bytes, int]]":
+class _Lines:
+    """Counts the lines of one input, of which it sees a window at a time."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._before = dict.fromkeys((_UTF_8, _UTF_16_LE, _UTF_16_BE), 0)
+        self._known: dict[bytes, tuple[int, int]] = {}
+
+    def move_to(self, data: bytes, passed: int) -> None:
+        """Take the next window, *data*, which begins *passed* bytes behind the one before."""
+        if passed:
+            self._before = {ending: self.at(passed, ending) - 1 for ending in self._before}
+        self._data = data
+        self._known = {ending: (0, lines) for ending, lines in self._before.items()}
+
+    def at(self, place: int, ending: bytes) -> int:
+        """Return the line of *place* where lines end so: fast where what is asked for ascends."""
+        known, lines = self._known[ending]
+        if place < known:
+            known, lines = 0, self._before[ending]
+        first = ending.index(b"\n")  # its NUL may stand on the other side of a border
+        lines += self._data.count(ending, max(0, known - first), place - first + len(ending) - 1)
+        self._known[ending] = (place, lines)
+        return lines + 1
+
+
+def _windows(pieces: "Iterable[bytes]") -> "Iterator[tuple[bytes, int, int]]":
+    """Yield bytes of *pieces*, and from where to where keys begin that are to be told of now.
+
+    Around these are enough bytes to tell of each the same as if it were one piece.
+    """
+    parts: list[bytes] = []
+    size = begin = 0
+    for piece in pieces:
+        parts.append(piece)
+        size += len(piece)
+        if size >= PIECE:
+            data = b"".join(parts)
+            end = len(data) - _BEHIND
+            yield data, begin, end
+            start = max(0, end - _AHEAD) & ~3  # where a character begins, in UTF-32 too
+            parts, size, begin = [data[start:]], 0, end - start
+    data = b"".join(parts)
+    if data:
+        yield data, begin, len(data)
+
+
+def _of_kind(kind: Kind, text: bytes) -> "Iterator[tuple[bytes, int]]":
+    """Yield what is secret of each key of *kind* in *text*, and where the key begins."""
+    if not any(needle in text for needle in kind.needles):
+        return
     import re
 
     expression = re.compile(kind.expression)
-    end = 0
-    for needle in kind.needles:
+    for start, end in _surroundings(text, kind.needles):
+        for match in expression.finditer(text, start, end):
+            secret = match[1]
+            if kind.folded:
+                secret = re.sub(rb"\\[nrt]|[^0-9A-Za-z/=]", b"", secret)[:_SECRET]
+            if len(secret) >= kind.folded and looks_random(secret):
+                yield secret, match.start()
+
+
+def _surroundings(text: bytes, needles: "Iterable[bytes]") -> "Iterator[tuple[int, int]]":
+    """Yield from where to where keys may stand in *text*: each byte once, however many needles it has."""
+    places = []
+    for needle in needles:
         place = text.find(needle)
         while place >= 0:
-            for match in expression.finditer(text, max(end, place - _BEFORE), place + _AFTER):
-                if match.start() > place:
-                    break
-                if match.end() > place:
-                    end = match.end()
-                    secret = re.sub(rb"\\[nrt]|[\s\"'+,`]", b"", match[1]) if b"\n" in match[1] else match[1]
-                    if not kind.random or looks_random(secret):
-                        yield kind.name, secret, match.start()
-            place = text.find(needle, max(place + 1, end))
+            places.append(place)
+            place = text.find(needle, place + 1)
+    start = end = 0
+    for place in sorted(places):
+        if place - _NEEDLE_BEHIND > end:
+            if end:
+                yield start, end
+            start = place - _NEEDLE_BEHIND
+        end = place + _KEY
+    yield start, end
 
 
 def _is_allowed(text: bytes, place: int) -> bool:
     """Tell whether the line of *place* says that it is allowed, and why."""
-    start, end = text.rfind(b"\n", 0, place) + 1, text.find(b"\n", place)
-    _, said, reason = text[start : end if end >= 0 else len(text)].partition(_INLINE)
+    start = text.rfind(b"\n", max(0, place - _LINE), place) + 1 or max(0, place - _LINE)
+    end = text.find(b"\n", place, place + _LINE)
+    _, said, reason = text[start : end if end >= 0 else place + _LINE].partition(_INLINE)
     return bool(said and reason.strip(b" \t\r#*/->"))

@@ -1,148 +1,118 @@
 """The vault's own values: keyed fingerprints of them, and finding the values by these in any text.
 
-Of a value the file keeps where four of its bytes stand, these bytes encrypted, and a keyed digest
-of all. So a text is searched for four bytes at the speed of ``bytes.find``, and only what stands
+Of a value the file keeps where a few of its bytes stand, these bytes encrypted, and a keyed digest
+of all. So a text is searched for a few bytes at the speed of ``bytes.find``, and only what stands
 around them is hashed. Without the key beside the file it says nothing but lengths and names.
 """
 
+import sys
 from _blake2 import blake2b  # hashlib would load OpenSSL first, which takes 4 ms
 
 from tskeyvault_hooks.faults import ScanError
-from tskeyvault_hooks.kinds import entropy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 KEY_LENGTH = 32
-_CHUNK = 4
+LONGEST = 1024
+"""Bytes of a value that are looked at: in UTF-32 or base64 no more than the finder sees at once."""
+PIECE = 11
+"""So many, that a whole word stands in them wherever every eighth byte of a text begins one."""
+_WORD, _STRIDE = 4, 8
 _DIGEST = 16
-_SHORTEST = 12
-"""Bytes of a value that can be told from a word."""
-_SHORTEST_LINE = 24
-_FEWEST_BITS = 40.0
-_MANY = 16
-"""Chunks that are looked for one by one; more go into one expression, which takes 4 ms to load."""
-_LARGE = 64 << 10
-_UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LOWER = _UPPER.lower()
-_DIGITS = b"0123456789"
+_FEW = 12
+"""Pieces that are looked for one by one; of more the words are looked up, which does not depend on how many."""
 
 
 class _Row:
-    """One value, or one line of a value of several."""
+    """One value, or a part of it."""
 
-    __slots__ = ("digest", "length", "name", "offset")
+    __slots__ = ("digest", "length", "name", "offset", "piece")
 
-    def __init__(self, name: str, offset: int, length: int, digest: bytes):
-        self.name = name
-        self.offset = offset
-        self.length = length
-        self.digest = digest
+    def __init__(self, line: bytes, key: bytes):
+        """Take a line of the file; raise ValueError for what is none."""
+        offset, length, sealed, digest, name = line.split(b" ", 4)
+        self.offset, self.length = int(offset), int(length)
+        self.digest = bytes.fromhex(digest.decode())
+        self.name = name.decode()
+        self.piece = _masked(bytes.fromhex(sealed.decode()), self.digest, key)
 
 
 class Own:
-    """The fingerprints of one file; *data* and *key* (32 bytes) as :func:`render` made them.
+    """The fingerprints of one file; *data* and *key* (32 bytes) as :func:`fingerprints.render` made them.
 
-    Raises ScanError for a damaged file.
+    Raises ScanError for a damaged file, and for one that belongs to another key.
     """
 
     def __init__(self, data: bytes, key: bytes):
         self._key = key
         self._rows: dict[bytes, list[_Row]] = {}
+        seal, _, body = data.partition(b"\n")
         try:
-            for line in data.split(b"\n")[:-1]:
-                offset, length, sealed, digest, name = line.split(b" ", 4)
-                row = _Row(name.decode(), int(offset), int(length), bytes.fromhex(digest.decode()))
-                chunk = _mask(bytes.fromhex(sealed.decode()), row.digest, key)
-                self._rows.setdefault(chunk, []).append(row)
+            if bytes.fromhex(seal.decode()) != sealed(body, key):
+                raise ValueError  # noqa: TRY301 - the same answer as to all that is damaged
+            for line in body.split(b"\n")[:-1]:
+                row = _Row(line, key)
+                self._rows.setdefault(row.piece, []).append(row)
         except ValueError:
-            raise ScanError("the fingerprints of the vault's values are damaged", _REFRESH) from None
+            raise ScanError(
+                "the fingerprints of the vault's values are damaged", "vault hooks refresh"
+            ) from None
+        self.shortest = min((row.length for rows in self._rows.values() for row in rows), default=LONGEST)
+        """Bytes that the shortest value has."""
+        self._words: dict[int, list[bytes]] = {}
+        if len(self._rows) > _FEW:
+            for piece in self._rows:
+                for start in range(_STRIDE):
+                    word = int.from_bytes(piece[start : start + _WORD], sys.byteorder)
+                    self._words.setdefault(word, []).append(piece)
+        self._known = frozenset(self._words)
 
     def tells(self, text: bytes) -> bool:
         """Tell quickly whether one of the values may stand in *text*."""
-        if len(self._rows) <= _MANY or len(text) < _LARGE:
-            return any(chunk in text for chunk in self._rows)
-        import re
-
-        return re.compile(b"|".join(map(re.escape, sorted(self._rows)))).search(text) is not None
+        return any(piece in text for piece in self._pieces(text))
 
     def find(self, text: bytes) -> "Iterator[tuple[str, bytes, int]]":
         """Yield what each value in *text* is called, the value, and where it begins."""
-        for chunk, rows in self._rows.items():
-            place = text.find(chunk)
+        for piece in self._pieces(text):
+            place = text.find(piece)
             while place >= 0:
-                for row in rows:
+                for row in self._rows[piece]:
                     start = place - row.offset
                     value = text[start : start + row.length] if start >= 0 else b""
-                    if len(value) == row.length and _digest(value, self._key) == row.digest:
+                    if len(value) == row.length and digest(row.name, value, self._key) == row.digest:
                         yield f"value of secret {row.name!r}", value, start
-                place = text.find(chunk, place + 1)
+                place = text.find(piece, place + 1)
+
+    def _pieces(self, text: bytes) -> "Iterator[bytes]":
+        """Yield the pieces that may stand in *text*."""
+        if not self._words:
+            yield from self._rows
+            return
+        words = memoryview(text + bytes(-len(text) % _STRIDE)).cast("I")[:: _STRIDE // _WORD]
+        for word in self._known.intersection(words):
+            yield from self._words[word]
 
 
-def render(values: "Iterable[tuple[str, bytes]]", key: bytes) -> "tuple[bytes, list[str]]":
-    """Return the file for *values*, name and value each, and the names of those that are left out.
-
-    Left out is what could stand in any text by chance: below 12 bytes, or below 40 bits by its
-    own frequencies. Of a value of several lines each line is kept that looks like a key.
-    """
-    lines, left_out = set(), []
-    for name, value in values:
-        parts = list(_parts(value))
-        if not parts:
-            left_out.append(name)
-        for part in parts:
-            offset = _place_of_chunk(part)
-            digest = _digest(part, key)
-            sealed = _mask(part[offset : offset + _CHUNK], digest, key)
-            lines.add(f"{offset} {len(part)} {sealed.hex()} {digest.hex()} {name}\n")
-    return "".join(sorted(lines)).encode(), left_out
+def digest(name: str, value: bytes, key: bytes) -> bytes:
+    """Return what says of *value* that it is the one of the secret *name*, to who has *key*."""
+    data = b"%s\0%s" % (name.encode(), value)
+    return blake2b(data, digest_size=_DIGEST, key=key, person=b"vault value").digest()
 
 
-def has_spaces(values: "Iterable[bytes]", run: int) -> bool:
-    """Tell whether one of *values* has no *run* of that many bytes without white space."""
-    return any(
-        max((len(word) for word in part.split()), default=0) < run
-        for value in values
-        for part in _parts(value)
-    )
+def row(name: str, value: bytes, offset: int, key: bytes) -> bytes:
+    """Return the line for *value* of the secret *name*, which is found by the bytes at *offset*."""
+    digested = digest(name, value, key)
+    piece = _masked(value[offset : offset + PIECE], digested, key)
+    return f"{offset} {len(value)} {piece.hex()} {digested.hex()} {name}\n".encode()
 
 
-def _parts(value: bytes) -> "Iterator[bytes]":
-    """Yield the value without white space around it, and those of its lines that look like keys."""
-    whole = value.strip()
-    lines = [line.strip() for line in whole.split(b"\n")]
-    if len(lines) == 1 and len(whole) >= _SHORTEST and entropy(whole) * len(whole) >= _FEWEST_BITS:
-        yield whole
-    if len(lines) > 1:
-        for line in lines:
-            _, _, tail = (
-                line.rpartition(b"=") if line.count(b"=") == 1 and line[-1:] != b"=" else (b"", b"", line)
-            )
-            part = tail.strip(b"\"' ")
-            if len(part) >= _SHORTEST_LINE and not part.count(b" ") and entropy(part) >= 3.5:  # noqa: PLR2004 - words have less
-                yield part
+def sealed(body: bytes, key: bytes) -> bytes:
+    """Return what says of a file's *body* that it is whole, and was made with *key*."""
+    return blake2b(body, digest_size=_DIGEST, key=key, person=b"vault values").digest()
 
 
-def _place_of_chunk(value: bytes) -> int:
-    """Return where four bytes of *value* stand that are rare in texts: in its second half, which is no prefix."""
-
-    def rarity(place: int) -> int:
-        chunk = value[place : place + _CHUNK]
-        return sum(
-            3 if byte in _UPPER else 2 if byte in _DIGITS else 1 if byte in _LOWER else 0 for byte in chunk
-        )
-
-    return max(range(len(value) // 2, len(value) - _CHUNK + 1), key=rarity)
-
-
-def _digest(value: bytes, key: bytes) -> bytes:
-    return blake2b(value, digest_size=_DIGEST, key=key, person=b"vault value").digest()
-
-
-def _mask(chunk: bytes, digest: bytes, key: bytes) -> bytes:
-    stream = blake2b(digest, digest_size=_CHUNK, key=key, person=b"vault chunk").digest()
-    return bytes(a ^ b for a, b in zip(chunk, stream, strict=False))
-
-
-_REFRESH = "vault hooks refresh"
+def _masked(piece: bytes, digested: bytes, key: bytes) -> bytes:
+    stream = blake2b(digested, digest_size=PIECE, key=key, person=b"vault piece").digest()
+    return bytes(a ^ b for a, b in zip(piece, stream, strict=True))

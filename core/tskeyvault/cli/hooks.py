@@ -8,7 +8,7 @@ from tskeyvault.errors import NotFoundError, VaultError
 from tskeyvault.plugins import Plugins
 from tskeyvault.spec import Pattern
 from tskeyvault.vault import Vault, opened
-from tskeyvault_hooks import check, installer, own, state
+from tskeyvault_hooks import check, fingerprints, installer, own, state
 from tskeyvault_hooks.repository import Repository
 
 from . import common, place, terminal
@@ -91,10 +91,10 @@ def _refresh(where: Repository, options: Namespace) -> int:
     with opened(place(options), os.environ, terminal.USER) as vault:
         values, locked = _values(vault)
     key = os.urandom(own.KEY_LENGTH)
-    fingerprints, left_out = own.render(values, key)
-    slow = own.has_spaces((value for _, value in values), _RUN)
+    rendered, left_out = fingerprints.render(values, key)
+    slow = fingerprints.has_spaces((value for _, value in values), _RUN)
     # Killed in between, the hooks let nothing pass until this is done again.
-    for name, data in ((state.KEY, key), (state.OWN, state.seal(fingerprints, key))):
+    for name, data in ((state.KEY, key), (state.OWN, state.seal(rendered, key))):
         installer.write(os.path.join(where.state, name), data, 0o600)
     _write_patterns(where, options, slow=slow)
     terminal.say(f"the hooks know {len(values) - len(left_out)} of {len(values) + len(locked)} values")
