@@ -22,6 +22,7 @@ def whole(scan: Scan) -> None:
 
     Raises ScanError when one cannot be read.
     """
+    scan.revisions = ["--all"]
     listed = git.ask("cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)")
     ids = listed.split(b"\n")[:-1]
     count = 1 if len(ids) < _FEW else len(os.sched_getaffinity(0))
@@ -94,6 +95,8 @@ def locate(scan: Scan) -> None:
 
     What git cannot say stays as it is.
     """
+    if not scan.revisions:
+        return
     missing = [found for found in scan.findings if found.object and found.place == FILE]
     ids = list(dict.fromkeys(found.object for found in missing))[:_MOST_LOOKED_UP]
     known = _first_commits(ids, scan.revisions) if ids else {}

@@ -54,8 +54,8 @@ class Scan:
         self._outside = outside
         self._allowed: Allowed | None = None
         self.findings: list[Finding] = []
-        self.revisions: list[str] = ["--all"]
-        """Where the commits are looked for that have what was found."""
+        self.revisions: list[str] = []
+        """Where the commits are looked for that have what was found, when it was found by its id alone."""
         self.objects = 0
         self.bytes = 0
 

@@ -1,7 +1,6 @@
 """``vault scan``: look for keys in what git stores, in files or in a stream."""
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,9 +101,7 @@ def _scan(found: Scan, options: Namespace) -> None:
     elif options.range is not None:
         scan.between(found, options.range)
     elif options.stdin:
-        if sys.stdin is None:
-            raise UsageError("standard input is closed")
-        scan.stream(found, sys.stdin.fileno(), "standard input")
+        scan.stream(found, terminal.given(), "standard input")
     else:
         scan.staged(found)
 
