@@ -111,7 +111,11 @@ def unfolded(stretch: bytes) -> bytes:
 
 def joined(texts: "Iterable[bytes]") -> bytes:
     """Return *texts* of base64 as one in which each begins where four characters begin."""
-    return b"".join(text + b"A" * (-len(text) % 4) for text in texts)
+    return b"".join(map(_filled, texts))
+
+
+def _filled(text: bytes) -> bytes:
+    return text + b"A" * (-len(text) % 4)  # what it says ends with NUL then
 
 
 def decoded(text: bytes) -> "Iterator[tuple[int, bytes]]":
@@ -119,7 +123,7 @@ def decoded(text: bytes) -> "Iterator[tuple[int, bytes]]":
     from binascii import a2b_base64
 
     for shift in range(4):
-        yield shift, a2b_base64(text[shift : shift + (len(text) - shift) // 4 * 4])
+        yield shift, a2b_base64(_filled(text[shift:]))
 
 
 def in_base64(text: bytes) -> "Iterator[bytes]":
