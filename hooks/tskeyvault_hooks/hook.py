@@ -54,8 +54,7 @@ def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
         scan.received(found, git.read_some(0, None))
     else:
         scan.staged(found)
-        # What is in an editor first is what has to be mended there; commit-msg has what comes of it.
-        if event == "prepare-commit-msg" and os.environ.get("GIT_EDITOR") == ":":
+        if event == "prepare-commit-msg":
             scan.message(found, given[0])
 
 
