@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 _OLDEST = (2, 31)
 _BY_CONFIGURATION = (2, 54)
 HOOKS_PATH = "core.hooksPath"
-_BARE = ("HEAD", "objects", "refs")
 
 
 class Repository:
@@ -36,7 +35,6 @@ class Repository:
             self.common = ""
             self.state = os.path.join(base, "tskeyvault")
         else:
-            _name_bare()
             asked = ("--path-format=absolute", "--is-bare-repository", "--git-common-dir")
             bare, _, common = _text(git.ask("rev-parse", *asked)).partition("\n")
             self.bare = bare == "true"
@@ -92,12 +90,6 @@ class Repository:
             return self.default
         base = self.common if self.bare else _text(git.ask("rev-parse", "--show-toplevel"))
         return os.path.normpath(os.path.join(base, path))
-
-
-def _name_bare() -> None:
-    """Name the bare repository we are in: whoever installs its hooks means it, and git does not guess then."""
-    if "GIT_DIR" not in os.environ and all(map(os.path.exists, _BARE)):
-        os.environ["GIT_DIR"] = os.getcwd()
 
 
 def _answer(*arguments: str) -> str:

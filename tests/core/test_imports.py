@@ -23,6 +23,9 @@ ALLOWED = {
 }
 """What a plugin may import besides itself, the core and the standard library."""
 
+GIVES_TO_HOOKS = {CORE / "cli/hooks.py", CORE / "cli/scan.py"}
+"""The commands of the hooks; nothing else knows that there are hooks."""
+
 PRINTS = {CORE / "cli/terminal.py", CORE / "cli/__init__.py"}
 RUNS = {CORE / "process.py"}
 
@@ -145,7 +148,8 @@ def test_the_errors_load_nothing_else(module: str) -> None:
 def test_the_core_imports_nothing_of_others_but_pluggy() -> None:
     found = {path: foreign(tree) - {"tskeyvault"} for path, tree in sources(CORE).items()}
     assert len(found) > 20
-    assert set().union(*found.values()) <= {"pluggy", "pytest", "rich"}
+    assert set().union(*found.values()) <= {"pluggy", "pytest", "rich", "tskeyvault_hooks"}
+    assert {path for path, names in found.items() if "tskeyvault_hooks" in names} == GIVES_TO_HOOKS
     assert all(path.is_relative_to(KIT) for path, names in found.items() if "pytest" in names)
     assert {path for path, names in found.items() if "rich" in names} <= PRINTS
     assert {path for path, names in found.items() if "pluggy" in names} <= {
