@@ -18,6 +18,8 @@ _STRETCHES = bytes(_LETTER[0] if byte in _ALPHABET + _BREAKS else _OTHER[0] for 
 _UTF_16 = b"a\0a\0a\0"  # of four letters or more, in both byte orders
 _UTF_32 = b"a\0\0\0a\0\0\0"
 _FIRST_LOOK = 256
+_FEW_NULS = 2000
+"""Of more it takes longer to look at each than to search."""
 
 
 def shapes(data: bytes) -> bytes:
@@ -27,7 +29,19 @@ def shapes(data: bytes) -> bytes:
 
 def is_wide(shaped: bytes) -> bool:
     """Tell whether a word in UTF-16 or UTF-32 stands in what was *shaped*."""
-    return _UTF_16 in shaped or _UTF_32 in shaped
+    return _alternates(shaped) and (_UTF_16 in shaped or _UTF_32 in shaped)
+
+
+def _alternates(shaped: bytes) -> bool:
+    """Tell quickly whether every other byte may be NUL somewhere, as it is not in texts and most trees of git."""
+    place = shaped.find(b"\0")
+    for _ in range(_FEW_NULS):
+        if place < 0:
+            return False
+        if shaped[place : place + 5 : 2] == b"\0\0\0":
+            return True
+        place = shaped.find(b"\0", place + 1)
+    return True
 
 
 def narrowed(data: bytes) -> bytes:
@@ -111,7 +125,11 @@ def unfolded(stretch: bytes) -> bytes:
 
 def joined(texts: "Iterable[bytes]") -> bytes:
     """Return *texts* of base64 as one in which each begins where four characters begin."""
-    return b"".join(text + b"A" * (-len(text) % 4) for text in texts)
+    return b"".join(map(_filled, texts))
+
+
+def _filled(text: bytes) -> bytes:
+    return text + b"A" * (-len(text) % 4)  # what it says ends with NUL then
 
 
 def decoded(text: bytes) -> "Iterator[tuple[int, bytes]]":
@@ -119,7 +137,7 @@ def decoded(text: bytes) -> "Iterator[tuple[int, bytes]]":
     from binascii import a2b_base64
 
     for shift in range(4):
-        yield shift, a2b_base64(text[shift : shift + (len(text) - shift) // 4 * 4])
+        yield shift, a2b_base64(_filled(text[shift:]))
 
 
 def in_base64(text: bytes) -> "Iterator[bytes]":
