@@ -11,6 +11,7 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BREAKS = b" \t\r\n\"',\\"
 """What folds base64 into lines, also in source code and JSON."""
 _FOLD = rb"(?:\\[nrt]|(?<=[\"'])\s{0,8}\+|[\s\"',\\])"
+_LONGEST_FOLD = 9
 _SHAPES = bytes(
     _LETTER[0] if byte in _ALPHABET else _NUL[0] if byte == 0 else _OTHER[0] for byte in range(256)
 )
@@ -85,7 +86,8 @@ def past_folds(stretch: bytes, place: int, count: int) -> int:
     """Return where the character stands that is *count* behind *place* in :func:`unfolded`."""
     import re
 
-    for fold in re.compile(_FOLD).finditer(stretch, place):
+    expression = re.compile(_FOLD)
+    while fold := expression.search(stretch, place, place + count + _LONGEST_FOLD):
         if fold.start() - place > count:
             break
         count -= fold.start() - place
