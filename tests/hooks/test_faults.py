@@ -34,18 +34,10 @@ def loose(repository: Repository, revision: str) -> Path:
     return path
 
 
-def hook(repository: Repository, event: str, *words: str, first: str = "", data: bytes = b"") -> Done:
+def hook(repository: Guarded, event: str, *words: str, first: str = "", data: bytes = b"") -> Done:
     """Run the installed hook of *event* as git would, after *first* was run by the same shell."""
-    path = next(
-        it
-        for it in (
-            repository.directory / ".git/vault/hooks" / event,
-            repository.directory / ".git/hooks" / event,
-        )
-        if it.exists()
-    )
     done = subprocess.run(
-        ["sh", "-c", f'{first}\nexec "$@"', "sh", path, *words],
+        ["sh", "-c", f'{first}\nexec "$@"', "sh", repository.hook(event), *words],
         cwd=repository.directory,
         env={**os.environ, "GIT_INDEX_FILE": ".git/index"},
         input=data,
@@ -176,6 +168,7 @@ def test_a_list_of_exceptions_that_is_missing_in_the_index_blocks_the_commit(
 
 FAILING = {
     "says nothing": "exit 0",
+    "reads all and says nothing": "cat >/dev/null; exit 0",
     "fails and says nothing": "exit 3",
     "fails and says why": "echo 'fatal: no such thing' >&2; exit 128",
     "is killed": "kill -9 $$",
