@@ -108,7 +108,7 @@ def test_a_key_of_no_kind_stands_in_any_output(work: Repository) -> None:
     for kind, key in keys.items():
         work.write(f"keys/{kind}", key if kind == "UTF-16" else b"first\nkey: " + key + b"\n")
     work.git("add", "keys")
-    forms = ([], ["--json"], ["--sarif"])
+    forms: tuple[list[str], ...] = ([], ["--json"], ["--sarif"])
     done = [work.vault("scan", *what, *form) for what in ([], ["keys"]) for form in forms]
     everything = b"\n".join(key for kind, key in keys.items() if kind != "UTF-16")
     done += [work.vault("scan", "--stdin", *form, data=everything) for form in forms]
