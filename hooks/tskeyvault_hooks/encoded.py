@@ -8,10 +8,11 @@ RUN = 32
 """Characters of base64 in a row that may hold a key."""
 _LETTER, _NUL, _OTHER = b"a", b"\0", b" "
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_BREAKS = b" \t\r\n\"',\\"
+_BLANKS = b" \t\r\n"
+_BREAKS = _BLANKS + b"\"',\\"
 """What folds base64 into lines, also in source code and JSON."""
-_FOLD = rb"(?:\\[nrt]|(?<=[\"'])\s{0,8}\+|[\s\"',\\])"
-_LONGEST_FOLD = 9
+_FOLD = rb"(?:\\[nrt]|\"\s{0,80}\+\s{0,80}\"|'\s{0,80}\+\s{0,80}'|[\s\"',\\])"
+_LONGEST_FOLD = 163
 _SHAPES = bytes(
     _LETTER[0] if byte in _ALPHABET else _NUL[0] if byte == 0 else _OTHER[0] for byte in range(256)
 )
@@ -117,12 +118,13 @@ def _end_of_stretch(data: bytes, place: int) -> int:
 
 
 def unfolded(stretch: bytes) -> bytes:
-    """Return the characters of base64 in *stretch*."""
-    if b'"' in stretch or b"'" in stretch or b"\\" in stretch:
-        import re
-
-        return re.sub(_FOLD, b"", stretch)
-    return stretch.translate(None, _BREAKS)
+    """Return the characters of base64 in *stretch*, without the module re, which takes 4 ms to load."""
+    text = stretch.translate(None, _BLANKS)
+    if b"\\" in text:
+        text = text.replace(b"\\n", b"").replace(b"\\r", b"").replace(b"\\t", b"")
+    if b"+" in text:
+        text = text.replace(b'"+"', b"").replace(b"'+'", b"")
+    return text.translate(None, _BREAKS)
 
 
 def joined(texts: "Iterable[bytes]") -> bytes:
