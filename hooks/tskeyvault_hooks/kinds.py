@@ -66,12 +66,12 @@ KINDS = (
     ),
     Kind(
         "Tailscale private key",
-        (b"privkey:", b"nlpriv:"),
+        (b"vkey:", b"lpriv"),
         rb"(?:privkey|nlpriv):([0-9a-f]{64})(?![0-9a-f])",
     ),
     Kind(
         "age secret key",
-        (b"SECRET-KEY-",),
+        (b"RET-K",),
         rb"AGE-SECRET-KEY-(?:PQ-)?1([02-9AC-HJ-NP-Z]{58,128})",
     ),
     Kind(
