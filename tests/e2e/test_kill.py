@@ -278,7 +278,7 @@ def test_at_no_instant_can_anybody_read_more_than_was_asked_for(scene: Scene) ->
         with watched(directory) as seen:
             # Microseconds before each call, so that what lies between two of them is seen.
             done = scene.run(
-                directory, "write,fchown,fchmod,fsync,?rename,?renameat,?renameat2:delay_enter=4000"
+                directory, "write,fchown,fchmod,fsync,?rename,?renameat,?renameat2:delay_enter=12000"
             )
         assert done.code == 0, done.err
         for name, mode in MODES.items():

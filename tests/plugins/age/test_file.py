@@ -170,7 +170,7 @@ def test_kinds_that_cannot_be_mixed_are_named() -> None:
         file.encrypt(b"", [IDENTITY.recipient, hybrid], b"")
     message = caught.value.message
     assert f"{str(IDENTITY.recipient)[:20]}... (classic) and {str(hybrid)[:20]}... (post-quantum)" in message
-    assert "all must be post-quantum" in caught.value.hint
+    assert "post-quantum all (age1pq1, age1tagpq1) or none" in caught.value.hint
     assert len(header.parse(file.encrypt(b"", [hybrid, tagged], b"")).stanzas) == 2
     assert (
         len(header.parse(file.encrypt(b"", [TagIdentity().recipient, IDENTITY.recipient], b"")).stanzas) == 2
