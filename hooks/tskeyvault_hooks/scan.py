@@ -141,18 +141,17 @@ def _names(scan: Scan, names: "Sequence[str]") -> None:
 
 def _fed(batch: git.Process, writer: int, ids: bytes) -> git.Process:
     """Return *batch*, which was given *ids* through its pipe; or another, where they are more than that holds."""
-    fits = len(ids) <= git.capacity(writer)
+    if len(ids) > git.capacity(writer):
+        os.close(writer)
+        batch.end()
+        return git.Process(["cat-file", "--batch", "--buffer"], git.stored(ids))
     try:
-        if fits:
-            os.write(writer, ids)
+        os.write(writer, ids)
     except BrokenPipeError:
         batch.end()  # which says why
         raise
     os.close(writer)
-    if fits:
-        return batch
-    batch.end()
-    return git.Process(["cat-file", "--batch", "--buffer"], git.stored(ids))
+    return batch
 
 
 def _against_nothing(said: str) -> bytes:
