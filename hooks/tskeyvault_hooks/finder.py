@@ -121,7 +121,8 @@ class Finder:
         places = encoded.Places(data, encoded.past_nuls)
         for kind, secret, index in self._in_view(text):
             place = places.of(index)
-            if begin <= place < end and data[place + 1 : place + 2] == b"\0":  # or it was found above
+            is_wide = data.count(b"\0", place, place + len(secret)) * 8 > len(secret)  # or it was found above
+            if begin <= place < end and is_wide:
                 ending = _UTF_16_BE if place % 2 else _UTF_16_LE
                 yield Hit(kind, secret, lines.at(place, ending), allowed=_is_allowed(text, index))
 

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 _SHORTEST = 12
 """Bytes of a value that can be told from a word."""
-_FEWEST_BITS = 36.0
+_FEWEST_BITS = 30.0
 _SHORTEST_WORD = 16
 """Bytes of a word that is looked for without the rest of its value."""
 _FEWEST_BITS_OF_WORD = 48.0
-_LONGEST_PLAIN = 12
-_BITS_OF_PLAIN = 2.0
+_SHORTEST_PLAIN, _LONGEST_PLAIN = 3, 12
+_BITS_OF_PLAIN = 1.75
 """Of each letter or digit in words and numbers that people have made."""
 _SEPARATORS = re.compile(rb"[\s\"'`,;:=@<>(){}\[\]\\]+")
 _ADDRESS = re.compile(
@@ -31,6 +31,7 @@ _PUBLIC_BLOCK = re.compile(
     rb"-----BEGIN (?![A-Z0-9 ]*PRIVATE KEY)([A-Z0-9 ]{1,64})-----.*?(?:-----END \1-----|\Z)", re.DOTALL
 )
 _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+")
+_OF_WORDS = re.compile(rb"[0-9A-Za-z\x80-\xff _./:@,-]*")
 _UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOWER = _UPPER.lower()
 _DIGITS = b"0123456789"
@@ -71,7 +72,7 @@ def _parts(value: bytes) -> "Iterator[bytes]":
     for word in _SEPARATORS.split(secret):
         # Without a digit it is rather somethingLikeThis.
         has_digit = any(byte in _DIGITS for byte in word)
-        if len(word) >= _SHORTEST_WORD and has_digit and _bits(word) >= _FEWEST_BITS_OF_WORD:
+        if len(word) >= _SHORTEST_WORD and has_digit and _bits(word, alone=True) >= _FEWEST_BITS_OF_WORD:
             yield word[: own.LONGEST]
 
 
@@ -91,21 +92,27 @@ def _forms(part: bytes) -> "Iterator[bytes]":
             yield form[: own.LONGEST]
 
 
-def _bits(value: bytes) -> float:
-    """Return about how many bits have to be guessed of *value* by who knows what kind of text it is."""
+def _bits(value: bytes, *, alone: bool = False) -> float:
+    """Return about how many bits have to be guessed of *value* by who knows what kind of text it is.
+
+    Words of a language are no secret in an address, nor where *value* is looked for *alone*.
+    """
     if value.startswith(_PUBLIC):
         return 0.0
-    plain = [word for word in re.findall(_WORD, value) if _is_plain(word)]
-    rest = re.sub(_WORD, lambda match: b"" if _is_plain(match[0]) else match[0], value)
-    if _ADDRESS.fullmatch(value):
-        plain, rest = [], b"".join(re.findall(_WORD, rest))
-    return _BITS_OF_PLAIN * sum(map(len, plain)) + (entropy(rest) * len(rest) if rest else 0.0)
+    strict = alone or _ADDRESS.fullmatch(value) is not None
+    words = re.findall(_WORD, value)
+    plain = sum(len(word) for word in words if _is_plain(word, strict=strict))
+    if not strict and (plain * 2 < len(value) or not _OF_WORDS.fullmatch(value)):
+        return entropy(value) * len(value)
+    rest = b"".join(word for word in words if not _is_plain(word, strict=strict))
+    return (0.0 if strict else _BITS_OF_PLAIN * plain) + (entropy(rest) * len(rest) if rest else 0.0)
 
 
-def _is_plain(word: bytes) -> bool:
-    """Tell whether *word* is one of a language, or a number."""
+def _is_plain(word: bytes, *, strict: bool) -> bool:
+    """Tell whether *word* is one of a language, or a number; where that is *strict*, however long."""
     one_case = word.islower() or word.isupper() or word.istitle()
-    return len(word) <= _LONGEST_PLAIN and (word.isdigit() or (word.isalpha() and one_case))
+    letters = word.isalpha() and one_case and (strict or len(word) >= _SHORTEST_PLAIN)
+    return (letters or word.isdigit()) and (strict or len(word) <= _LONGEST_PLAIN)
 
 
 def _place_of_piece(value: bytes) -> int:

@@ -7,6 +7,8 @@ Every repetition has an end, and none can be entered in two ways: no input takes
 """
 
 _WRAPPED = rb"(?:--TL[0-9A-Za-z+/]{1,512}-[0-9A-Za-z+/]{1,512})?"
+# Of a key that is masked this is left, and no secret.
+_ID = rb"[0-9A-Za-z]{4,32}CNTRL"
 # Between the lines of an armored block: white space, also as source code and JSON write it.
 _GAP = rb"(?:\s|\\[nrt]|[\"'+,`\\])"
 
@@ -40,13 +42,15 @@ KINDS = (
     Kind(
         "Tailscale key",
         (b"skey-",),
-        rb"tskey-(?:[a-z]{2,20}-)?[0-9A-Za-z]{4,32}CNTRL-([0-9A-Za-z]{10,64}" + _WRAPPED + rb")",
+        rb"tskey-(?:[a-z]{2,20}-)?" + _ID + rb"-([0-9A-Za-z]{10,64}" + _WRAPPED + rb")",
     ),
     Kind(
         "Tailscale key",
         (b"skey-",),
         _at_start(b"tskey-")
-        + rb"(?:[a-z]{2,20}-)?[0-9A-Za-z_]{4,64}-([0-9A-Za-z_]{10,128}"
+        + rb"(?:[a-z]{2,20}-)?[0-9A-Za-z_]{4,64}-(?!"
+        + _ID
+        + rb")([0-9A-Za-z_]{10,128}"
         + _WRAPPED
         + rb")",
     ),
@@ -86,12 +90,16 @@ def looks_random(secret: bytes) -> bool:
     steps = [abs(secret[place] - secret[place - 1]) for place in range(1, len(secret))]
     if steps.count(1) * 2 > len(secret):
         return False  # abcdefgh, 12345678
+    from math import log2
+
     bits = entropy(secret)
     if bits >= _MANY_BITS:
         return True
     letters = secret.replace(b"_", b"")
     words = letters.isalpha() and (letters.islower() or letters.isupper())
-    return bits >= _FEW_BITS and not words and not any(word in secret.lower() for word in _WORDS)
+    symbols = _HEX if not secret.strip(b"0123456789abcdef") else _ALPHANUMERIC
+    few = _SHARE * log2(min(len(secret), symbols))
+    return bits >= few and not words and not any(word in secret.lower() for word in _WORDS)
 
 
 def entropy(data: bytes) -> float:
@@ -102,7 +110,9 @@ def entropy(data: bytes) -> float:
     return -sum(share * log2(share) for share in shares)
 
 
-_FEW_BITS = 3.0
+_SHARE = 0.6
+"""Of the bits that so many bytes can have; of a million random ones not one has less."""
+_HEX, _ALPHANUMERIC = 16, 62
 _MANY_BITS = 3.8
 """So random are real keys; a word in one is chance."""
 _WORDS = (

@@ -67,6 +67,7 @@ class Own:
                 for start in range(_STRIDE):
                     word = int.from_bytes(piece[start : start + _WORD], sys.byteorder)
                     self._words.setdefault(word, []).append(piece)
+        self._known = frozenset(self._words)
 
     def tells(self, text: bytes) -> bool:
         """Tell quickly whether one of the values may stand in *text*."""
@@ -89,8 +90,8 @@ class Own:
         if not self._words:
             yield from self._rows
             return
-        words = memoryview(text + bytes(-len(text) % _STRIDE)).cast("I")[:: _STRIDE // _WORD].tolist()
-        for word in self._words.keys() & words:
+        words = memoryview(text + bytes(-len(text) % _STRIDE)).cast("I")[:: _STRIDE // _WORD]
+        for word in self._known.intersection(words):
             yield from self._words[word]
 
 

@@ -1,6 +1,7 @@
 """Every operation of git that makes a commit: which hook stops a key in it, and what git lets by until it is pushed."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -352,12 +353,41 @@ def test_a_marker_of_another_process_or_another_index_counts_for_nothing(
 ) -> None:
     repository.commit("clean")
     marks = repository.directory / ".git/vault/scanned"
+    repository.git("hook", "run", "pre-commit", env={"GIT_INDEX_FILE": ".git/index"})
     (old,) = repository.marks()
     repository.add("file", key)
     for name in (str(os.getpid()), "1", "0", old):
         (marks / name).unlink(missing_ok=True)
         (marks / name).hardlink_to(repository.directory / ".git/index")
         repository.refuses("commit", "--no-verify", "--message", "change", key=key)
+
+
+def test_a_scan_counts_for_one_commit(repository: Guarded) -> None:
+    # In a container every git can have the same number.
+    repository.commit("file")
+    assert repository.marks() == []
+
+
+def test_a_marker_of_the_same_process_counts_for_the_same_index_alone(
+    repository: Guarded, key: bytes
+) -> None:
+    repository.write("late", key)
+    for between, code in (("true", 0), ("git add late", 1)):
+        done = subprocess.run(
+            [
+                "sh",
+                "-c",
+                f'"$1" && {between} && "$2" README',
+                "sh",
+                *map(repository.hook, ("pre-commit", "prepare-commit-msg")),
+            ],
+            cwd=repository.directory,
+            env={**os.environ, "GIT_INDEX_FILE": ".git/index"},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == code
+        assert key not in done.stderr
 
 
 def test_a_marker_leads_to_no_other_file(repository: Guarded, tmp_path: Path) -> None:

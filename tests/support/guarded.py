@@ -43,6 +43,11 @@ class Guarded(Repository):
         self.lets_by("commit", "--quiet", "--message", f"change {len(data)}")
         return self.git("rev-parse", "HEAD")
 
+    def hook(self, event: str) -> Path:
+        """Return the file of the hook for *event*."""
+        by_configuration = self.directory / ".git/vault/hooks" / event
+        return by_configuration if by_configuration.exists() else self.directory / ".git/hooks" / event
+
     def refs(self) -> str:
         """Return all refs and what they are, without what an operation in progress keeps in such."""
         return self.git("for-each-ref", "refs/heads", "refs/tags", "refs/notes", "refs/remotes")

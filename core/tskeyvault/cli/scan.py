@@ -48,8 +48,11 @@ def run(options: Namespace) -> int:
         found = Scan(state.finder(directory), directory, outside=not directory)
         _scan(found, options)
         history.locate(found)
-        hints = advice.lines(found.findings, where if directory else advice.OUTSIDE) if found.findings else []
-    return _report(found, options, hints)
+        _report(found, options)
+        if found.findings:
+            for line in advice.lines(found.findings, where if directory else advice.OUTSIDE):
+                terminal.hint(line)
+    return 1 if found.findings else 0
 
 
 def _where(options: Namespace) -> str:
@@ -103,7 +106,7 @@ def _scan(found: Scan, options: Namespace) -> None:
         scan.staged(found)
 
 
-def _report(found: Scan, options: Namespace, hints: list[str]) -> int:
+def _report(found: Scan, options: Namespace) -> None:
     if options.json:
         terminal.as_json(report.as_json(found))
     elif options.sarif:
@@ -111,9 +114,6 @@ def _report(found: Scan, options: Namespace, hints: list[str]) -> int:
     else:
         terminal.lines(report.lines(found.findings))
     terminal.say(f"{report.counted(found)}: {report.total(found.findings)}")
-    for line in hints:
-        terminal.hint(line)
-    return 1 if found.findings else 0
 
 
 def _allow(options: Namespace) -> int:
