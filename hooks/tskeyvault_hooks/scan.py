@@ -105,9 +105,7 @@ class Scan:
         for found, pieces in git.objects(batch.output, self.finder.may_hold):
             self.objects += 1
             self.bytes += found.size
-            if pieces is None:
-                continue
-            hits = self.finder.find_in(pieces)
+            hits = self.finder.find_in(pieces) if pieces else []
             for path in (names or {}).get(found.id) or [""]:
                 self.note(hits, "" if path else _what(found), found.id, path)
         batch.end()
