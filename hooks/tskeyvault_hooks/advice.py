@@ -112,7 +112,7 @@ def _out_of_the_history(findings: "Iterable[Finding]") -> "list[str]":
     told = []
     if any(found.commit for found in findings):
         told = ["take it out of all commits, here and in every clone:  git filter-repo --replace-text FILE"]
-    if any(found.place == "a file" for found in findings):
+    if any(found.place.startswith("object ") for found in findings):
         told.append("remove what no commit has:  git gc --prune=now")
     return told
 

@@ -103,12 +103,13 @@ def stored(state: str) -> Allowed:
     bare = git.ask("rev-parse", "--is-bare-repository") == b"true\n"
     asked = git.Process(["cat-file", "--batch"], git.stored(f"{'HEAD' if bare else ''}:{FILE}\n".encode()))
     head, _, rest = git.read_some(asked.output, MAX_SIZE + 100).partition(b"\n")
-    asked.end()
-    if head.endswith((b" missing", b" ambiguous")):
+    if head.endswith((b" missing", b" ambiguous")) or not head:
+        asked.end()
         return Allowed(_salt_of(state), {})
     found = git.Object(head)
     if found.kind != "blob" or found.size > MAX_SIZE:
         raise ScanError(f"{FILE} is not a file of at most {MAX_SIZE} bytes")
+    asked.end()
     listed = parse(rest[: found.size])
     return listed if listed.salt else Allowed(_salt_of(state), {})
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _FEW = 1000
 """Objects that one process scans before another would have started."""
 _MOST_LOOKED_UP = 100
+_SHORT_ID = 12
 _DIFF = ("diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "--no-abbrev", "-z")
 
 
@@ -22,6 +23,7 @@ def whole(scan: Scan) -> None:
 
     Raises ScanError when one cannot be read.
     """
+    scan.revisions = ["--all"]
     listed = git.ask("cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)")
     ids = listed.split(b"\n")[:-1]
     count = 1 if len(ids) < _FEW else len(os.sched_getaffinity(0))
@@ -92,8 +94,10 @@ def _result(child: int, reader: int) -> "tuple[int, int, list[Finding]]":
 def locate(scan: Scan) -> None:
     """Say of the findings of *scan* in which commit, and under which path there, they stand.
 
-    What git cannot say stays as it is.
+    Where git cannot say it, the id of the object is what is left to look for.
     """
+    if not scan.revisions:
+        return
     missing = [found for found in scan.findings if found.object and found.place == FILE]
     ids = list(dict.fromkeys(found.object for found in missing))[:_MOST_LOOKED_UP]
     known = _first_commits(ids, scan.revisions) if ids else {}
@@ -101,6 +105,8 @@ def locate(scan: Scan) -> None:
         if found.object in known:
             found.commit, path = known[found.object]
             found.place = found.path = scan.shown(path)
+        else:
+            found.place = f"object {found.object[:_SHORT_ID]}"
     for found in scan.findings:
         if found.object and found.place == "the message of a commit":
             found.commit = found.object

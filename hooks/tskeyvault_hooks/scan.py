@@ -54,8 +54,8 @@ class Scan:
         self._outside = outside
         self._allowed: Allowed | None = None
         self.findings: list[Finding] = []
-        self.revisions: list[str] = ["--all"]
-        """Where the commits are looked for that have what was found."""
+        self.revisions: list[str] = []
+        """Where the commits are looked for that have what was found, when it was found by its id alone."""
         self.objects = 0
         self.bytes = 0
 
@@ -142,8 +142,12 @@ def _names(scan: Scan, names: "Sequence[str]") -> None:
 def _fed(batch: git.Process, writer: int, ids: bytes) -> git.Process:
     """Return *batch*, which was given *ids* through its pipe; or another, where they are more than that holds."""
     fits = len(ids) <= git.capacity(writer)
-    if fits:
-        os.write(writer, ids)
+    try:
+        if fits:
+            os.write(writer, ids)
+    except BrokenPipeError:
+        batch.end()  # which says why
+        raise
     os.close(writer)
     if fits:
         return batch

@@ -30,26 +30,17 @@ def finder(directory: str) -> Finder:
     return Finder(parse(_read(directory, PATTERNS)), _own(directory))
 
 
-def seal(fingerprints: bytes, key: bytes) -> bytes:
-    """Return what the file OWN holds: with the wrong key they would find nothing, and nobody would notice."""
-    return _seal(key) + fingerprints
-
-
-def _seal(key: bytes) -> bytes:
-    from _blake2 import blake2b
-
-    return blake2b(digest_size=16, key=key, person=b"vault seal").hexdigest().encode() + b"\n"
-
-
 def _own(directory: str) -> "Own | None":
     data, key = _read(directory, OWN), _read(directory, KEY)
     if not data and not key:
         return None
     from tskeyvault_hooks.own import KEY_LENGTH, Own
 
-    if len(key) != KEY_LENGTH or not data.startswith(_seal(key)):
-        raise ScanError("the vault's fingerprints do not belong to their key", "vault hooks refresh")
-    return Own(data.partition(b"\n")[2], key)
+    if not data or len(key) != KEY_LENGTH:
+        raise ScanError(
+            "the vault's fingerprints are there without their key, or it without them", "vault hooks refresh"
+        )
+    return Own(data, key)
 
 
 def parse(data: bytes) -> "list[Kind]":

@@ -39,7 +39,9 @@ case $event in
 commit-msg) ! short <"$1" || exit 0 ;;
 prepare-commit-msg)
   # The same git has asked pre-commit about the same index; so it will ask commit-msg about the message.
-  if [ "$state/scanned/$PPID" -ef "$GIT_INDEX_FILE" ]; then exit 0; fi
+  # That holds once: in a container the next git may have the same number, and another HEAD to compare with.
+  marker=$state/scanned/$PPID
+  if [ "$marker" -ef "$GIT_INDEX_FILE" ] && rm -- "$marker"; then exit 0; fi
   ;;
 esac
 

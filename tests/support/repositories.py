@@ -73,3 +73,9 @@ class Repository:
         self.add(name, data)
         self.git("commit", "--quiet", "--message", f"change {len(data)}")
         return self.git("rev-parse", "HEAD")
+
+    def slip(self) -> str:
+        """Commit what is staged past all hooks, as other programs do; return the commit's id."""
+        name = self.git("commit-tree", self.git("write-tree"), "-p", "HEAD", "-m", "x")
+        self.git("update-ref", "HEAD", name)
+        return name

@@ -1,7 +1,6 @@
 """``vault scan``: look for keys in what git stores, in files or in a stream."""
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +48,11 @@ def run(options: Namespace) -> int:
         found = Scan(state.finder(directory), directory, outside=not directory)
         _scan(found, options)
         history.locate(found)
-        hints = advice.lines(found.findings, where if directory else advice.OUTSIDE) if found.findings else []
-    return _report(found, options, hints)
+        _report(found, options)
+        if found.findings:
+            for line in advice.lines(found.findings, where if directory else advice.OUTSIDE):
+                terminal.hint(line)
+    return 1 if found.findings else 0
 
 
 def _where(options: Namespace) -> str:
@@ -99,14 +101,12 @@ def _scan(found: Scan, options: Namespace) -> None:
     elif options.range is not None:
         scan.between(found, options.range)
     elif options.stdin:
-        if sys.stdin is None:
-            raise UsageError("standard input is closed")
-        scan.stream(found, sys.stdin.fileno(), "standard input")
+        scan.stream(found, terminal.given(), "standard input")
     else:
         scan.staged(found)
 
 
-def _report(found: Scan, options: Namespace, hints: list[str]) -> int:
+def _report(found: Scan, options: Namespace) -> None:
     if options.json:
         terminal.as_json(report.as_json(found))
     elif options.sarif:
@@ -114,9 +114,6 @@ def _report(found: Scan, options: Namespace, hints: list[str]) -> int:
     else:
         terminal.lines(report.lines(found.findings))
     terminal.say(f"{report.counted(found)}: {report.total(found.findings)}")
-    for line in hints:
-        terminal.hint(line)
-    return 1 if found.findings else 0
 
 
 def _allow(options: Namespace) -> int:

@@ -134,6 +134,13 @@ def read_secret(name: str, *, multiline: bool) -> bytes:
     return store.refuse_large(first)
 
 
+def given() -> int:
+    """Return the descriptor of standard input. Raises UsageError when it is closed."""
+    if sys.stdin is None:
+        raise UsageError("standard input is closed")
+    return sys.stdin.fileno()
+
+
 def ask_hidden(prompt: str) -> bytes:
     """Return a line that is typed at the terminal without echo, without its end.
 
