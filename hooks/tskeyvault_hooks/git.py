@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _GIT = ("git", "--literal-pathspecs", "--no-replace-objects")
 _NO_BARE = ("-c", "safe.bareRepository=explicit")
 _SAID = 1 << 16
+_READ = 1 << 17
 _PIPE = 1 << 20
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_GRAFT_FILE": os.devnull}
 _GET = "see: git fsck; where an object is missing, fetch it"
@@ -134,26 +135,27 @@ def objects(
     next object is asked for. Raises ScanError when the stream ends early.
     """
     data = b""
-    while more := os.read(fd, _PIPE):
+    while more := os.read(fd, _READ):
         data += more
-        place, close = 0, None
+        whole, place = [], 0
         while (head_end := data.find(b"\n", place)) >= 0:
             found = Object(data[place:head_end])
             start, end = head_end + 1, head_end + 1 + found.size
             if end >= len(data):
-                if found.size <= _PIPE:
-                    break
-                rest = _rest_of(fd, data[start:], found.size)
-                yield found, rest
-                for _ in rest:
-                    pass  # what was not read of it is no object of its own
-                place = len(data)
                 break
-            if close is None:
-                close = may_hold(data)
-            yield found, iter((data[start:end],)) if close else None
+            whole.append((found, data[start:end]))
             place = end + 1
+        # Without what git says of each: its id would be taken for base64.
+        close = may_hold(b"\n".join([content for _, content in whole])) if whole else False
+        for complete, content in whole:
+            yield complete, iter((content,)) if close else None
         data = data[place:]
+        if head_end >= 0 and found.size > _PIPE:
+            rest = _rest_of(fd, data.partition(b"\n")[2], found.size)
+            yield found, rest
+            for _ in rest:
+                pass  # what was not read of it is no object of its own
+            data = b""
     if data:
         raise ScanError("git stopped in the middle of an object", _GET)
 

@@ -83,6 +83,8 @@ KINDS = (
         folded=48,  # of Ed25519, the shortest, 64
     ),
 )
+STEMS = (b"skey-", b"priv", b"KEY")
+"""What several needles have in common, and few texts have: so they are told apart only in these."""
 
 
 def looks_random(secret: bytes) -> bool:

@@ -3,8 +3,6 @@
 import base64
 import json
 import os
-import re
-import secrets
 import string
 import time
 from collections.abc import Callable
@@ -16,10 +14,9 @@ from hypothesis import strategies as st
 
 from support.planted import BASE58, BLOCKS, HEX, WAYS, drawn
 from support.vaults import made_key
-from tskeyvault_age.x25519 import X25519Identity
 from tskeyvault_hooks.faults import ScanError
 from tskeyvault_hooks.finder import Finder
-from tskeyvault_hooks.fingerprints import has_spaces, render
+from tskeyvault_hooks.fingerprints import render
 from tskeyvault_hooks.own import KEY_LENGTH, Own
 
 KEY = os.urandom(KEY_LENGTH)
@@ -131,74 +128,6 @@ def test_of_a_private_key_each_line_is_found_alone(block: str) -> None:
         assert names(finder, f"x = '{line}'\n".encode()), "a line of the key"
 
 
-def test_of_an_environment_file_each_secret_is_found_alone() -> None:
-    token, secret = password(16), drawn(HEX, 40)
-    value = f"# of the service\nHOST=db.example.com\nexport TOKEN='{token}'\nSECRET={secret}\nPORT=5432\n"
-    finder = finder_of(value.encode())
-    assert names(finder, token.encode())
-    assert names(finder, secret.encode())
-    assert names(finder, b"HOST=db.example.com\nPORT=5432\n# of the service\n") == []
-
-
-def test_of_a_json_file_each_secret_is_found_alone_and_nothing_public() -> None:
-    key_id = drawn(HEX, 40)
-    account = {
-        "type": "service_account",
-        "private_key_id": key_id,
-        "private_key": BLOCKS["PKCS8"](),
-        "client_email": "deploy-bot@my-project-123456.iam.gserviceaccount.com",
-        "auth_uri": "https://accounts.google.com/o/oauth2/auth",
-        "token_uri": "https://oauth2.googleapis.com/token",
-        "maxConnectionsPerHost": 10,
-    }
-    finder = finder_of(json.dumps(account, indent=2).encode())
-    assert names(finder, f"id: {key_id}\n".encode())
-    for public in ("client_email", "auth_uri", "token_uri"):
-        assert names(finder, str(account[public]).encode()) == []
-    assert names(finder, b"maxConnectionsPerHost: 20") == []
-
-
-def test_public_parts_of_a_value_are_not_looked_for() -> None:
-    identity = X25519Identity.generate()
-    certificate = base64.encodebytes(secrets.token_bytes(600)).decode()
-    block = f"-----BEGIN CERTIFICATE-----\n{certificate}-----END CERTIFICATE-----\n"
-    ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + drawn(BASE58, 43)
-    value = f"# public key: {identity.recipient}\n{identity.export()}\n{block}{ssh} me@host\n"
-    finder = finder_of(value.encode())
-    assert names(finder, f"{identity.recipient}\n{block}{ssh}\n".encode()) == []
-    assert names(finder, identity.export().encode()) == ["age secret key", "value of secret 'name/0'"]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "hunter2",
-        "12345678901",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-        "admin@example.com",
-        "first.last-name@mail.department.example.com",
-        "https://api.tailscale.com",
-        "https://login.example.com:8443/realms/production/protocol/openid-connect/token",
-        "db-1.internal.example.com",
-        "db.internal.example.com:5432",
-        "/run/credentials/tskeyvault/auth",
-        "us-east-1-production",
-        "2026-11-24 10:00",
-        "123456789012",
-        "user\npass\n",
-        "true\n",
-        str(X25519Identity.generate().recipient),
-    ],
-    ids=lambda value: re.sub("age1.*", "age1", value) or "empty",
-)
-def test_what_stands_in_texts_with_right_is_left_out_and_named(value: str) -> None:
-    data, left_out = render([("a/b", value.encode()), ("good", made_key())], KEY)
-    assert left_out == ["a/b"]
-    finder = Finder(own=Own(data, KEY))
-    assert names(finder, f"{value}\n{value} {value}".encode()) == []
-
-
 @given(st.binary(min_size=24, max_size=2000), st.binary(max_size=100), st.binary(max_size=100))
 def test_any_value_that_is_kept_is_found_between_any_bytes(value: bytes, before: bytes, after: bytes) -> None:
     data, left_out = render([("n", value)], KEY)
@@ -283,12 +212,6 @@ def test_without_values_nothing_is_found() -> None:
     data, left_out = render([], KEY)
     assert left_out == []
     assert names(Finder(own=Own(data, KEY)), b"some text " * 100) == []
-
-
-def test_values_of_short_words_are_told() -> None:
-    assert has_spaces([b"correct horse battery staple"], 16)
-    assert has_spaces([password(12).encode()], 16)
-    assert not has_spaces([password(20).encode(), made_key()], 16)
 
 
 def test_a_text_full_of_a_piece_of_a_value_takes_no_more_than_linear_time() -> None:
