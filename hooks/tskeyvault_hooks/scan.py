@@ -105,9 +105,7 @@ class Scan:
         for found, pieces in git.objects(batch.output, self.finder.may_hold):
             self.objects += 1
             self.bytes += found.size
-            if pieces is None:
-                continue
-            hits = self.finder.find_in(pieces)
+            hits = self.finder.find_in(pieces) if pieces else []
             for path in (names or {}).get(found.id) or [""]:
                 self.note(hits, "" if path else _what(found), found.id, path)
         batch.end()
@@ -144,18 +142,17 @@ def _names(scan: Scan, names: "Sequence[str]") -> None:
 
 def _fed(batch: git.Process, writer: int, ids: bytes) -> git.Process:
     """Return *batch*, which was given *ids* through its pipe; or another, where they are more than that holds."""
-    fits = len(ids) <= git.capacity(writer)
+    if len(ids) > git.capacity(writer):
+        os.close(writer)
+        batch.end()
+        return git.Process(["cat-file", "--batch", "--buffer"], git.stored(ids))
     try:
-        if fits:
-            os.write(writer, ids)
+        os.write(writer, ids)
     except BrokenPipeError:
         batch.end()  # which says why
         raise
     os.close(writer)
-    if fits:
-        return batch
-    batch.end()
-    return git.Process(["cat-file", "--batch", "--buffer"], git.stored(ids))
+    return batch
 
 
 def _against_nothing(said: str) -> bytes:
