@@ -7,59 +7,63 @@ from tskeyvault_hooks.installer import keys, read, recorded
 from tskeyvault_hooks.repository import Repository
 from tskeyvault_hooks.stubs import ALL, OURS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 
 def installed(where: Repository) -> "list[str]":
     """Return the events for which git will run our hooks."""
-    return [event for event in ALL if not _missing(where, event)]
+    return [event for event, missing in _missing(where).items() if not missing]
 
 
 def problems(where: Repository) -> "list[str]":
     """Return what keeps the installed hooks from working as they should, in lines."""
     known = recorded(where)
     lines = []
-    for event in ALL:
-        missing = _missing(where, event)
-        if not missing and not _is_current(where, event):
-            lines.append(
-                f"{event}: '{_path(where, event)}' runs another interpreter or scanner than this one"
-            )
+    for event, missing in _missing(where).items():
+        path = os.path.join(_folder(where), event)
+        if not missing and not _is_current(path):
+            lines.append(f"{event}: '{path}' runs another interpreter or scanner than this one")
         elif missing and event in known:
             lines.append(f"{event}: {missing}")
     return lines
 
 
-def _is_current(where: Repository, event: str) -> bool:
-    text = read(_path(where, event))
-    return all(f"={path}\n".encode(errors="surrogateescape") in text for path in stubs.program().values())
+def _is_current(path: str) -> bool:
+    text = read(path)
+    return all(f"={name}\n".encode(errors="surrogateescape") in text for name in stubs.program().values())
 
 
-def _path(where: Repository, event: str) -> str:
-    """Return the path of the file that git runs for *event*, or ``""`` where it looks for none."""
-    folder = where.own if where.by_configuration else where.folder()
-    return os.path.join(folder, event) if folder else ""
+def _folder(where: Repository) -> str:
+    return where.own if where.by_configuration else where.folder()
 
 
-def _missing(where: Repository, event: str) -> str:
-    """Return why git does not run our hook for *event*, or ``""``."""
-    told = _not_told(where, event) if where.by_configuration else _elsewhere(where, event)
-    return told or _not_ours(_path(where, event))
+def _missing(where: Repository) -> "dict[str, str]":
+    """Return for each event why git does not run our hook, or ``""``."""
+    folder = _folder(where)
+    if not folder:
+        return dict.fromkeys(ALL, "core.hooksPath is not set")
+    off = where.switched_off() if where.by_configuration else ()
+    found = {}
+    for event in ALL:
+        told = _not_told(where, event, off) if where.by_configuration else _elsewhere(where, folder, event)
+        found[event] = told or _not_ours(os.path.join(folder, event))
+    return found
 
 
-def _not_told(where: Repository, event: str) -> str:
+def _not_told(where: Repository, event: str, off: "Collection[str]") -> str:
     on, command = keys(event)
     if where.values(on) != [event] or where.values(command) != [stubs.command(where, event)]:
         return "git's configuration does not name it"
-    off = [key for key in (f"hook.vault-{event}.enabled", f"hook.{event}.enabled") if where.is_off(key)]
-    return f"{off[0]} has switched it off" if off else ""
+    switches = [key for key in (f"hook.vault-{event}.enabled", f"hook.{event}.enabled") if key in off]
+    return f"{switches[0]} has switched it off" if switches else ""
 
 
-def _elsewhere(where: Repository, event: str) -> str:
-    path = _path(where, event)
-    if not path:
-        return "core.hooksPath is not set"
+def _elsewhere(where: Repository, folder: str, event: str) -> str:
     other = os.path.join(where.default or where.own, event)
-    if OURS not in read(path) and OURS in read(other):
-        return f"git looks for hooks in '{os.path.dirname(path)}', so ours are not run"
+    if OURS not in read(os.path.join(folder, event)) and OURS in read(other):
+        return f"git looks for hooks in '{folder}', so ours are not run"
     return ""
 
 

@@ -28,6 +28,7 @@ class Repository:
         self.everywhere = everywhere
         self.scope = "--global" if everywhere else "--local"
         self.by_configuration = version >= _BY_CONFIGURATION
+        self._settings: dict[str, list[str]] | None = None
         self.bare = False
         if everywhere:
             given = os.environ.get("XDG_DATA_HOME", "")
@@ -66,16 +67,26 @@ class Repository:
 
     def values(self, name: str) -> "list[str]":
         """Return all values of git's setting *name* in our scope."""
-        return _answer("config", "-z", self.scope, "--get-all", name).split("\0")[:-1]
+        if self._settings is None:
+            self._settings = {}
+            answer = _answer("config", "-z", self.scope, "--get-regexp", "^(core|hook)[.]")
+            for entry in answer.split("\0")[:-1]:
+                key, _, value = entry.partition("\n")
+                self._settings.setdefault(key, []).append(value)
+        section, _, variable = name.rpartition(".")
+        return self._settings.get(f"{section}.{variable.lower()}", [])
 
-    def is_off(self, name: str) -> bool:
-        """Tell whether git's setting *name*, in any scope, says no."""
-        return _answer("config", "--type=bool", "--get", name) == "false\n"
+    def switched_off(self) -> "list[str]":
+        """Return the settings, of any scope, by which a hook of the configuration is not to run."""
+        answer = _answer("config", "-z", "--type=bool", "--get-regexp", "^hook[.].*[.]enabled$")
+        last = dict(entry.split("\n") for entry in answer.split("\0")[:-1])
+        return [key for key, value in last.items() if value == "false"]
 
     def set(self, name: str, values: "Sequence[str]") -> None:
         """Set git's setting *name* in our scope to *values*, or remove it. Raises ScanError."""
         if self.values(name) == list(values):
             return
+        self._settings = None
         for number, value in enumerate(values):
             git.ask("config", self.scope, "--add" if number else "--replace-all", name, value)
         if not values:

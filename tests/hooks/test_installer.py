@@ -70,6 +70,15 @@ def test_the_hooks_are_named_and_do_their_work(repository: Repository, key: byte
     assert "prepare-commit-msg: 1 key found" in blocks(repository, key, "--no-verify")
 
 
+def test_a_commit_is_scanned_once(repository: Repository, tmp_path: Path) -> None:
+    install(repository)
+    repository.add("clean")
+    trace = tmp_path / "trace"
+    repository.git("commit", "--quiet", "--message", "a word", env={"GIT_TRACE": str(trace)})
+    text = trace.read_text()
+    assert (text.count(": git diff-index"), text.count(": git cat-file")) == (1, 1)
+
+
 def test_a_second_install_changes_nothing(repository: Repository) -> None:
     witness.put(repository.directory / ".git/hooks/pre-commit", repository.directory / "log")
     install(repository)
@@ -595,8 +604,15 @@ def test_a_git_directory_that_cannot_be_written_is_left_as_it_is(repository: Rep
     assert witness.everything(git_dir(repository)) == before
 
 
-@pytest.mark.parametrize("verb", ["install", "uninstall"])
-@pytest.mark.parametrize("place", ["git's own folder", "a folder in the work tree", "a folder for all"])
+@pytest.mark.parametrize(
+    ("place", "verb"),
+    [
+        ("git's own folder", "install"),
+        ("git's own folder", "uninstall"),
+        ("a folder in the work tree", "install"),
+        ("a folder for all", "uninstall"),
+    ],
+)
 def test_whenever_it_is_killed_nothing_is_lost_and_the_next_one_mends_it(
     place: str, verb: str, repository: Repository
 ) -> None:

@@ -118,6 +118,7 @@ def test_scissors_in_a_message_of_ones_own_hide_no_key(repository: Guarded, key:
             f"a\n{line}\n{key.decode()}",
             f"a {line}\n# b\n{key.decode()}",
             f"a\n{line}\n# b\n{key.decode()}",
+            f"a\n{line}\nb\ndiff --git c d\n{key.decode()}",
         ):
             repository.refuses("commit", "--allow-empty", "--message", text, *more, key=key)
 

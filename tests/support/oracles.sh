@@ -61,6 +61,7 @@ exec '$loader' --argv0 $name --library-path '${loader%/*}' '$PWD/root/usr/lib/gi
 END
     chmod +x "bin/$name"
   done
+  for name in git-submodule git-sh-setup git-sh-i18n; do ln -s "../root/usr/lib/git-core/$name" bin; done
 }
 
 if ! is_new git && ! is_new .cache/git/bin/git && command -v apt-get >/dev/null; then
