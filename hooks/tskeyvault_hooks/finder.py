@@ -2,7 +2,7 @@
 
 from tskeyvault_hooks import encoded
 from tskeyvault_hooks.faults import ScanError
-from tskeyvault_hooks.kinds import KINDS, Kind, looks_random
+from tskeyvault_hooks.kinds import KINDS, STEMS, Kind, looks_random
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class Finder:
     def __init__(self, more: "Iterable[Kind]" = (), own: "Own | None" = None):
         self._kinds = (*KINDS, *more)
         self._needles = tuple(dict.fromkeys(needle for kind in self._kinds for needle in kind.needles))
+        self._by_stem: dict[bytes, list[bytes]] = {}
+        for needle in self._needles:
+            stem = next((stem for stem in STEMS if stem in needle), needle)
+            self._by_stem.setdefault(stem, []).append(needle)
         self._own = own
         self._run = min(encoded.RUN, own.shortest * 4 // 3) if own else encoded.RUN
         self._in_base64: tuple[bytes, ...] = ()
@@ -91,7 +95,13 @@ class Finder:
         return sorted(found.values(), key=lambda hit: hit.line)
 
     def _tells(self, text: bytes) -> bool:
-        return any(needle in text for needle in self._needles) or bool(self._own and self._own.tells(text))
+        return self._has_needle(text) or bool(self._own and self._own.tells(text))
+
+    def _has_needle(self, text: bytes) -> bool:
+        return any(
+            stem in text and any(needle in text for needle in needles)
+            for stem, needles in self._by_stem.items()
+        )
 
     def _tells_in_base64(self, data: bytes, shaped: bytes) -> bool:
         text = encoded.joined(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _GIT = ("git", "--literal-pathspecs", "--no-replace-objects")
 _NO_BARE = ("-c", "safe.bareRepository=explicit")
 _SAID = 1 << 16
+_READ = 1 << 17
 _PIPE = 1 << 20
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_GRAFT_FILE": os.devnull}
 _GET = "see: git fsck; where an object is missing, fetch it"
@@ -134,7 +135,7 @@ def objects(
     next object is asked for. Raises ScanError when the stream ends early.
     """
     data = b""
-    while more := os.read(fd, _PIPE):
+    while more := os.read(fd, _READ):
         data += more
         whole, place = [], 0
         while (head_end := data.find(b"\n", place)) >= 0:

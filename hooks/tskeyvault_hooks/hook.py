@@ -7,7 +7,7 @@ from tskeyvault_hooks.faults import ScanError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 BLOCKED = 10
 """Exit status of a scan that lets nothing pass and has said why: no accident of an interpreter has it."""
@@ -21,12 +21,21 @@ _MARKING = ("pre-commit", "pre-merge-commit")
 def main(arguments: "Sequence[str]") -> int:
     """Scan for the event, directory of state, process of git and its arguments; return 0 or BLOCKED."""
     event, directory, caller, *given = arguments
-    try:
-        found = scan.Scan(state.finder(directory), directory)
+
+    def look(found: scan.Scan) -> None:
         held = state.hold(directory) if event in _MARKING else ""
         _scan(found, event, given)
         if held and not found.findings:
             state.mark(held, caller)
+
+    return guarded(event, directory, look)
+
+
+def guarded(event: str, directory: str, look: "Callable[[scan.Scan], None]") -> int:
+    """Let *look* scan for *event*, with what is known in *directory*; report, and return 0 or BLOCKED."""
+    try:
+        found = scan.Scan(state.finder(directory), directory)
+        look(found)
         return _report(found, event) if found.findings else 0
     except ScanError as error:
         _say(

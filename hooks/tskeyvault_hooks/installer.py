@@ -76,7 +76,7 @@ def uninstall(where: Repository) -> "list[str]":
         if not where.everywhere:
             shutil.rmtree(where.state, ignore_errors=True)
         elif os.path.isdir(where.state):
-            _remove(os.path.join(where.state, _RECORD))
+            remove(os.path.join(where.state, _RECORD))
             _remove_folder(where.state)
     except OSError as error:
         raise failed(error) from None
@@ -129,6 +129,15 @@ def _has(path: str, data: bytes, mode: int) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(found) and stat.S_IMODE(found) == mode and read(path) == data
+
+
+def remove(path: str) -> None:
+    """Remove the file *path* where it is there. Raises ScanError."""
+    try:
+        if os.path.lexists(path):
+            os.unlink(path)
+    except OSError as error:
+        raise failed(error) from None
 
 
 def read(path: str) -> bytes:
@@ -254,7 +263,7 @@ def _take_files(where: Repository, but: "Collection[str]") -> None:
         _take(os.path.join(where.default, event))
     if os.path.lexists(os.path.join(where.state, _MADE)):
         _remove_folder(where.default)
-        _remove(os.path.join(where.state, _MADE))
+        remove(os.path.join(where.state, _MADE))
     for name in os.listdir(where.own) if os.path.isdir(where.own) else ():
         if name not in but:
             os.unlink(os.path.join(where.own, name))
@@ -263,17 +272,12 @@ def _take_files(where: Repository, but: "Collection[str]") -> None:
 
 def _take(path: str) -> None:
     """Remove our hook at *path*, and bring back the one that was there."""
-    _remove(path + _NEW)
+    remove(path + _NEW)
     ours = OURS in read(path)
     if os.path.lexists(path + KEPT) and (ours or not os.path.lexists(path) or _is_same(path)):
         os.rename(path + KEPT, path)
-        _remove(path + KEPT)  # of two names for one file, a rename leaves both
+        remove(path + KEPT)  # of two names for one file, a rename leaves both
     elif ours:
-        os.unlink(path)
-
-
-def _remove(path: str) -> None:
-    if os.path.lexists(path):
         os.unlink(path)
 
 

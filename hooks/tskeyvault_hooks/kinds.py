@@ -66,12 +66,12 @@ KINDS = (
     ),
     Kind(
         "Tailscale private key",
-        (b"vkey:", b"lpriv"),
+        (b"privkey:", b"nlpriv:"),
         rb"(?:privkey|nlpriv):([0-9a-f]{64})(?![0-9a-f])",
     ),
     Kind(
         "age secret key",
-        (b"RET-K",),
+        (b"SECRET-KEY-",),
         rb"AGE-SECRET-KEY-(?:PQ-)?1([02-9AC-HJ-NP-Z]{58,128})",
     ),
     Kind(
@@ -83,6 +83,8 @@ KINDS = (
         folded=48,  # of Ed25519, the shortest, 64
     ),
 )
+STEMS = (b"skey-", b"priv", b"KEY")
+"""What several needles have in common, and few texts have: so they are told apart only in these."""
 
 
 def looks_random(secret: bytes) -> bool:

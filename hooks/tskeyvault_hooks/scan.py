@@ -111,10 +111,13 @@ class Scan:
         batch.end()
 
 
-def staged(scan: Scan) -> None:
-    """Scan what the next commit changes, as the index has it, and the names of the files. Raises ScanError."""
+def staged(scan: Scan, base: str = "HEAD") -> None:
+    """Scan what the next commit changes in *base*, as the index has it, and the names of the files.
+
+    Raises ScanError.
+    """
     reader, writer = os.pipe()
-    diff = git.Process([*_DIFF, "HEAD", "--"])
+    diff = git.Process([*_DIFF, base, "--"])
     batch = git.Process(["cat-file", "--batch", "--buffer"], reader)  # it starts while git compares
     output = git.read_some(diff.output, None)
     status, said = diff.status()
@@ -159,8 +162,12 @@ def _against_nothing(said: str) -> bytes:
     if probe.status()[0] == 0 or "HEAD" not in said:
         reason = next((line for line in said.splitlines() if line.strip()), "it gave no reason")
         raise ScanError(f"git diff-index failed: {reason.removeprefix('fatal: ')[:200]}", "see: git fsck")
-    empty = git.ask("hash-object", "-t", "tree", os.devnull).decode().strip()
-    return git.ask(*_DIFF, empty, "--")
+    return git.ask(*_DIFF, empty_tree(), "--")
+
+
+def empty_tree() -> str:
+    """Return the id of a tree without files. Raises ScanError."""
+    return git.ask("hash-object", "-t", "tree", os.devnull).decode().strip()
 
 
 def _records(output: bytes) -> "dict[str, list[str]]":
@@ -224,16 +231,17 @@ def between(scan: Scan, revisions: str) -> None:
     known = git.read_some(probe.output, None)
     if probe.status()[0] or not known or revisions.startswith("-"):  # not shown: it may be anything
         raise ScanError("git knows no such range of commits", "main..HEAD is one")
-    _objects_of(scan, [revisions])
+    objects_of(scan, [revisions])
 
 
 def _new_objects(scan: Scan, new: "Sequence[str]", known: "Sequence[str]") -> None:
     ids = [name for name in new if name.strip("0")]  # zeros: a ref is deleted
     if ids:
-        _objects_of(scan, [*ids, *known])
+        objects_of(scan, [*ids, *known])
 
 
-def _objects_of(scan: Scan, revisions: "list[str]") -> None:
+def objects_of(scan: Scan, revisions: "list[str]") -> None:
+    """Scan the objects that *revisions* lead to, options of ``git rev-list`` and names. Raises ScanError."""
     scan.revisions = revisions
     listing = git.among(["rev-list", "--objects", "--no-object-names"], revisions)
     scan.batch(git.Process(["cat-file", "--batch", "--buffer"], os.dup(listing.output)))

@@ -46,11 +46,14 @@ def _own(directory: str) -> "Own | None":
 def parse(data: bytes) -> "list[Kind]":
     """Return the kinds that plugins contributed: lines of name, needle and expression, each in hexadecimal.
 
-    Raises ScanError.
+    Raises ScanError where they are not what :func:`render` made.
     """
     kinds = []
+    head, _, body = data.partition(b"\n")
     try:
-        for line in data.split(b"\n")[:-1]:
+        if data and head != _checksum(body):
+            raise ValueError  # noqa: TRY301 - the same answer as to all that is damaged
+        for line in body.split(b"\n")[:-1]:
             name, needle, expression = (bytes.fromhex(part) for part in line.decode().split(" "))
             kinds.append(Kind(name.decode(), (needle,), expression))
     except ValueError:
@@ -63,7 +66,14 @@ def render(kinds: "Iterable[tuple[str, bytes, bytes]]") -> bytes:
     rows = sorted(
         f"{name.encode().hex()} {needle.hex()} {expression.hex()}\n" for name, needle, expression in kinds
     )
-    return "".join(rows).encode()
+    body = "".join(rows).encode()
+    return _checksum(body) + b"\n" + body
+
+
+def _checksum(body: bytes) -> bytes:
+    from _blake2 import blake2b  # hashlib would load OpenSSL first
+
+    return blake2b(body, digest_size=16, person=b"vault patterns").hexdigest().encode()
 
 
 def hold(directory: str) -> str:
@@ -101,6 +111,6 @@ def _read(directory: str, name: str) -> bytes:
         raise ScanError(
             f"'{directory}/{name}': {os.strerror(error.errno or 0).lower()}", "vault hooks refresh"
         ) from None
-    if len(data) > _MOST:
-        raise ScanError(f"'{directory}/{name}' is too large", "vault hooks refresh")
+    if not 0 < len(data) <= _MOST:
+        raise ScanError(f"'{directory}/{name}' is empty or too large", "vault hooks refresh")
     return data

@@ -53,9 +53,12 @@ def run(options: Namespace) -> int:
 
 
 def _install(where: Repository, options: Namespace) -> int:
+    patterns = [] if where.everywhere else _patterns(options)
     events = installer.install(where, server=options.server)
+    if patterns:
+        installer.write(os.path.join(where.state, state.SLOW), b"", 0o644)
     if not where.everywhere:
-        _write_patterns(where, options)
+        _write_patterns(where, patterns)
     terminal.say(f"installed {', '.join(events)}")
     if not where.everywhere and not options.server:
         terminal.hint("vault hooks refresh lets them know the vault's own values too")
@@ -87,22 +90,31 @@ def _status(where: Repository, options: Namespace) -> int:
 
 def _refresh(where: Repository, options: Namespace) -> int:
     limits.protect_memory()
-    installer.make(where)
     with opened(place(options), os.environ, terminal.USER) as vault:
         values, locked = _values(vault)
     key = os.urandom(own.KEY_LENGTH)
     rendered, left_out = fingerprints.render(values, key)
-    slow = fingerprints.has_spaces((value for _, value in values), _RUN)
-    # Killed in between, the hooks let nothing pass until this is done again.
+    patterns = _patterns(options)
+    slow = patterns or fingerprints.has_spaces((value for _, value in values), _RUN)
+    installer.make(where)
+    if slow:
+        installer.write(os.path.join(where.state, state.SLOW), b"", 0o644)
+    _write_patterns(where, patterns)
+    # Killed between these two, the hooks let nothing pass until this is done again.
     for name, data in ((state.KEY, key), (state.OWN, rendered)):
         installer.write(os.path.join(where.state, name), data, 0o600)
-    _write_patterns(where, options, slow=slow)
+    if not slow:
+        installer.remove(os.path.join(where.state, state.SLOW))
+    _tell(values, left_out, locked)
+    return 0
+
+
+def _tell(values: list[tuple[str, bytes]], left_out: list[str], locked: list[tuple[str, str]]) -> None:
     terminal.say(f"the hooks know {len(values) - len(left_out)} of {len(values) + len(locked)} values")
     for name in left_out:
         terminal.warn(f"secret '{name}' is too short or too simple to be told from other text: left out")
     for name, reason in locked:
         terminal.warn(f"secret '{name}' is left out: {reason}")
-    return 0
 
 
 def _values(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]]]:
@@ -123,19 +135,17 @@ def _values(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]
     return values, locked
 
 
-def _write_patterns(where: Repository, options: Namespace, *, slow: bool | None = None) -> None:
-    """Compile the patterns of the plugins that the configuration or a secret names into one file."""
-    patterns = _patterns(options)
-    data = state.render((it.name, it.needle, it.expression) for it in patterns)
-    installer.write(os.path.join(where.state, state.PATTERNS), data, 0o644)
-    path = os.path.join(where.state, state.SLOW)
-    if patterns or slow:
-        installer.write(path, b"", 0o644)
-    elif slow is False and os.path.exists(path):
-        os.unlink(path)
+def _write_patterns(where: Repository, patterns: list[Pattern]) -> None:
+    path = os.path.join(where.state, state.PATTERNS)
+    if patterns:
+        rendered = state.render((it.name, it.needle, it.expression) for it in patterns)
+        installer.write(path, rendered, 0o644)
+    else:
+        installer.remove(path)
 
 
 def _patterns(options: Namespace) -> list[Pattern]:
+    """Return the patterns of the plugins that the configuration or a secret names."""
     found = local.load(os.environ)
     names = set(found.plugins)
     try:
