@@ -34,7 +34,7 @@ def main(arguments: "Sequence[str]") -> int:
 def guarded(event: str, directory: str, look: "Callable[[scan.Scan], None]") -> int:
     """Let *look* scan for *event*, with what is known in *directory*; report, and return 0 or BLOCKED."""
     try:
-        found = scan.Scan(state.finder(directory), directory)
+        found = scan.Scan(state.finder(directory), directory, inline=event not in SERVER_EVENTS)
         look(found)
         return _report(found, event) if found.findings else 0
     except ScanError as error:

@@ -9,8 +9,8 @@ Every repetition has an end, and none can be entered in two ways: no input takes
 _WRAPPED = rb"(?:--TL[0-9A-Za-z+/]{1,512}-[0-9A-Za-z+/]{1,512})?"
 # Of a key that is masked this is left, and no secret.
 _ID = rb"[0-9A-Za-z]{4,32}CNTRL"
-# Between the lines of an armored block: white space, also as source code and JSON write it.
-_GAP = rb"(?:\s|\\[nrt]|[\"'+,`\\])"
+# Between the lines of an armored block: white space, also as source code, JSON, comments and quotations write it.
+_GAP = rb"(?:\s|\\[nrt]|[\"'+,`\\#;>*|-]|//(?=\s))"
 
 
 def _at_start(prefix: bytes) -> bytes:

@@ -47,11 +47,15 @@ class Finding:
 class Scan:
     """What is looked for and what may stay, and what came of it so far."""
 
-    def __init__(self, finder: "Finder", state: str = "", *, outside: bool = False):
-        """Take what to look for, and the directory of state; or that this is *outside* a repository."""
+    def __init__(self, finder: "Finder", state: str = "", *, outside: bool = False, inline: bool = True):
+        """Take what to look for, and the directory of state; or that this is *outside* a repository.
+
+        *inline* is whether a line can say of itself that it is allowed: not where others decide.
+        """
         self.finder = finder
         self._state = state
         self._outside = outside
+        self._inline = inline
         self._allowed: Allowed | None = None
         self.findings: list[Finding] = []
         self.revisions: list[str] = []
@@ -72,7 +76,7 @@ class Scan:
         """Keep those of *hits* that are not allowed; they stand in *place*, or without it in the file *path*."""
         for hit in hits:
             fingerprint = self.allowed.fingerprint(hit.kind, hit.secret)
-            if not hit.allowed and not self.allowed.holds(fingerprint):
+            if not (hit.allowed and self._inline) and not self.allowed.holds(fingerprint):
                 self.findings.append(Finding(place, self.shown(path), hit, fingerprint, object_id))
 
     def shown(self, path: str) -> str:

@@ -795,3 +795,14 @@ def test_the_hooks_work_with_every_usual_shell(
         "vault: pre-commit: the interpreter /nowhere is gone, so nothing passes"
     )
     assert witness.runs(tmp_path / "log")[-2][1].count(b"\n") == 1
+
+
+def test_where_an_included_file_leads_git_elsewhere_it_is_said_that_nothing_is_scanned(
+    repository: Repository,
+) -> None:
+    repository.write(".gitconfig", b"[core]\n\thooksPath = .githooks\n")
+    repository.git("config", "include.path", "../.gitconfig")
+    done = repository.vault("hooks", "install")
+    assert (done.code, "installed" in done.err.split("vault: git will not run")[0]) == (1, False), done.err
+    assert "vault: git will not run what was installed for pre-commit" in done.err
+    assert "hint: git config --show-origin" in done.err

@@ -255,3 +255,10 @@ def test_any_bytes_can_be_looked_at(data: bytes) -> None:
     assert finder.find(data) == [] or finder.may_hold(data)
     for needle in (b"tskey-auth-", DASHES.encode() + b"BEGIN PRIVATE KEY" + DASHES.encode()):
         finder.find(needle + data)
+
+
+@pytest.mark.parametrize("prefix", ["# ", "// ", "> ", " * ", "-", "-- ", "; ", "| "])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_private_key_is_one_in_a_comment_and_in_a_quotation_too(name: str, prefix: str) -> None:
+    lines = BLOCKS[name]().splitlines()
+    assert found(b"".join(f"{prefix}{line}\n".encode() for line in lines)) == ["private key"]

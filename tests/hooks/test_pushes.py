@@ -316,3 +316,10 @@ def test_without_standard_error_a_push_is_stopped_all_the_same(client: Guarded, 
     assert done.code != 0
     assert_silent(done, key)
     assert _remote(client).refs() == there
+
+
+def test_a_server_does_not_let_a_line_allow_itself(sender: Guarded, key: bytes) -> None:
+    sender.leak("file", key + b"  # vault:allow I say so\n")
+    done = sender.attempt("push", "origin", "main")
+    assert (done.code != 0, "so nothing passes" in done.err) == (True, True), done.err
+    assert_silent(done, key)

@@ -59,6 +59,12 @@ def _install(where: Repository, options: Namespace) -> int:
         installer.write(os.path.join(where.state, state.SLOW), b"", 0o644)
     if not where.everywhere:
         _write_patterns(where, patterns)
+    if missing := [event for event in events if event not in check.installed(where)]:
+        terminal.say(f"git will not run what was installed for {', '.join(missing)}")
+        for problem in check.problems(where):
+            terminal.say(problem)
+        terminal.hint("git config --show-origin --get-all core.hooksPath says what leads it elsewhere")
+        return 1
     terminal.say(f"installed {', '.join(events)}")
     if not where.everywhere and not options.server:
         terminal.hint("vault hooks refresh lets them know the vault's own values too")
