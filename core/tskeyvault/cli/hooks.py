@@ -60,6 +60,10 @@ def _install(where: Repository, options: Namespace) -> int:
     if not where.everywhere:
         _write_patterns(where, patterns)
     terminal.say(f"installed {', '.join(events)}")
+    if elsewhere := installer.led_to(where):
+        terminal.say(f"core.hooksPath led to '{elsewhere}': the hooks there are run by these")
+    if where.bare and not options.server:
+        terminal.hint("with --server they also guard what is pushed to this repository")
     if not where.everywhere and not options.server:
         terminal.hint("vault hooks refresh lets them know the vault's own values too")
     return 0
