@@ -64,7 +64,7 @@ def _pushed(found: scan.Scan) -> None:
     ours = [*(f"--exclude={pattern}" for pattern in _NOT_OURS), "--all"]
     given = [ref for ref in (os.environ.get("PRE_COMMIT_TO_REF", ""), _of_push("BRANCH", "LOCAL")) if ref]
     known = "--remotes" if name == url else f"--remotes={name}"
-    scan.objects_of(found, ["HEAD", *given, "--not", known])
+    scan.objects_of(found, ["HEAD", *given, *ours, "--not", known])
 
 
 def _of_push(what: str, whose: str = "REMOTE") -> str:
