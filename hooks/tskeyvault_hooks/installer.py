@@ -89,6 +89,11 @@ def recorded(where: Repository) -> "list[str]":
     return [event for event in ALL if event in known]
 
 
+def led_to(where: Repository) -> str:
+    """Return where ``core.hooksPath`` would lead without the hooks, or ``""`` where they leave it alone."""
+    return _previous(where)[0]
+
+
 def make(where: Repository) -> None:
     """Make the directory of state, with the salt of the allow-list's fingerprints.
 

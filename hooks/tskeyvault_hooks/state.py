@@ -34,12 +34,10 @@ def _own(directory: str) -> "Own | None":
     data, key = _read(directory, OWN), _read(directory, KEY)
     if not data and not key:
         return None
-    from tskeyvault_hooks.own import KEY_LENGTH, Own
+    from tskeyvault_hooks.own import Own
 
-    if not data or len(key) != KEY_LENGTH:
-        raise ScanError(
-            "the vault's fingerprints are there without their key, or it without them", "vault hooks refresh"
-        )
+    if not data:
+        raise ScanError("the fingerprints of the vault's values are gone", "vault hooks refresh")
     return Own(data, key)
 
 

@@ -179,6 +179,32 @@ def test_a_filter_of_files_takes_nothing_away(repository: Framed, key: bytes) ->
     assert "vault: commit-msg: 1 key found" in said
 
 
+def test_without_a_python_nothing_passes(tmp_path: Path) -> None:
+    entry = SOURCES / "hooks/tskeyvault_hooks/framework.sh"
+    (tmp_path / "bin").mkdir()
+    for text in (None, "exit 1"):
+        if text:
+            (tmp_path / "bin/python3").write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / "bin/python3").chmod(0o755)
+        done = subprocess.run(
+            ["/bin/sh", entry, "pre-commit"],
+            env={"PATH": str(tmp_path / "bin")},
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+        )
+        assert done.returncode != 0
+
+
+@pytest.mark.parametrize("event", ["pre-commit", "commit-msg", "pre-push"])
+def test_outside_a_repository_nothing_passes(event: str, tmp_path: Path) -> None:
+    entry = SOURCES / "hooks/tskeyvault_hooks/framework.sh"
+    done = subprocess.run([entry, event], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 10
+    assert done.stderr.startswith(f"vault: {event}: ")
+    assert "so nothing passes" in done.stderr
+
+
 @pytest.mark.parametrize("first", ["tool", "vault"])
 def test_the_tool_and_our_own_hooks_get_along(repository: Framed, key: bytes, first: str) -> None:
     folder = repository.directory / ".git/hooks"

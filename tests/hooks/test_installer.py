@@ -232,7 +232,8 @@ def test_uninstall_brings_back_exactly_what_was_there(place: str, repository: Re
     PLACES[place](repository)
     roots = (repository.directory / ".git", repository.directory, Path.home())
     before, configured = witness.everything(*roots), settings(repository)
-    install(repository)
+    led = ": the hooks there are run by these" in install(repository)
+    assert led == (place not in {"git's own folder", "no folder", "a setting that names git's own folder"})
     assert repository.vault("hooks", "status").code == 0
     assert "pre-commit: 1 key found" in blocks(repository, key)
     install(repository)
@@ -640,6 +641,8 @@ def test_a_server_takes_what_is_clean_and_nothing_else(
     server: Repository, repository: Repository, key: bytes
 ) -> None:
     assert server.vault("hooks", "status").out == b"pre-receive  by files\n"
+    bare = Repository(server.directory.parent / "another.git", "--bare")
+    assert "hint: with --server they also guard what is pushed to this repository" in install(bare)
     repository.git("push", "--quiet", str(server.directory), "main", "main:other")
     repository.commit("leak", key)
     refused = repository.attempt("push", str(server.directory), "main")

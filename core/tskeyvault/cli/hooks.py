@@ -66,6 +66,10 @@ def _install(where: Repository, options: Namespace) -> int:
         terminal.hint("git config --show-origin --get-all core.hooksPath says what leads it elsewhere")
         return 1
     terminal.say(f"installed {', '.join(events)}")
+    if elsewhere := installer.led_to(where):
+        terminal.say(f"core.hooksPath led to '{elsewhere}': the hooks there are run by these")
+    if where.bare and not options.server:
+        terminal.hint("with --server they also guard what is pushed to this repository")
     if not where.everywhere and not options.server:
         terminal.hint("vault hooks refresh lets them know the vault's own values too")
     return 0
