@@ -17,10 +17,10 @@ _SHAPES = bytes(
     _LETTER[0] if byte in _ALPHABET else _NUL[0] if byte == 0 else _OTHER[0] for byte in range(256)
 )
 _STRETCHES = bytes(_LETTER[0] if byte in _ALPHABET + _BREAKS else _OTHER[0] for byte in range(256))
-_UTF_16 = b"a\0a\0a\0"  # of four letters or more, in both byte orders
-_UTF_32 = b"a\0\0\0a\0\0\0"
+_UTF_16 = b"a\0" * 7  # of eight letters or more, in both byte orders: every key has them
+_UTF_32 = b"a\0\0\0" * 7
 _FIRST_LOOK = 256
-_FEW_NULS = 2000
+_FEW_NULS = 200
 """Of more it takes longer to look at each than to search."""
 
 
@@ -30,12 +30,12 @@ def shapes(data: bytes) -> bytes:
 
 
 def is_wide(shaped: bytes) -> bool:
-    """Tell whether a word in UTF-16 or UTF-32 stands in what was *shaped*."""
-    return _alternates(shaped) and (_UTF_16 in shaped or _UTF_32 in shaped)
+    """Tell whether a long word in UTF-16 or UTF-32 stands in what was *shaped*."""
+    return alternates(shaped) and (_UTF_16 in shaped or _UTF_32 in shaped)
 
 
-def _alternates(shaped: bytes) -> bool:
-    """Tell quickly whether every other byte may be NUL somewhere, as it is not in texts and most trees of git."""
+def alternates(shaped: bytes) -> bool:
+    """Tell quickly whether every other byte may be NUL somewhere, as in all of UTF-16 and UTF-32, but in few trees of git."""
     place = shaped.find(b"\0")
     for _ in range(_FEW_NULS):
         if place < 0:

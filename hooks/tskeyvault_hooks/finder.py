@@ -66,7 +66,7 @@ class Finder:
         shaped = encoded.shapes(data)
         if self._tells_in_base64(data, shaped):
             return True
-        if not self._is_wide(data, shaped):
+        if not self._is_wide(shaped):
             return False
         text = encoded.narrowed(data)
         return self._tells(text) or self._tells_in_base64(text, encoded.shapes(text))
@@ -117,15 +117,15 @@ class Finder:
         own = self._own
         return own is not None and any(own.tells(inner) for _, _, inner in _inner_texts(text))
 
-    def _is_wide(self, data: bytes, shaped: bytes) -> bool:
-        return b"\0" in data and (encoded.is_wide(shaped) or self._own is not None)
+    def _is_wide(self, shaped: bytes) -> bool:
+        return encoded.is_wide(shaped) or (self._own is not None and encoded.alternates(shaped))
 
     def _look(self, data: bytes, begin: int, end: int, lines: "_Lines") -> "Iterator[Hit]":
         """Yield the keys in *data* that begin from *begin* to *end*."""
         for kind, secret, place in self._in_view(data):
             if begin <= place < end:
                 yield Hit(kind, secret, lines.at(place, _UTF_8), allowed=_is_allowed(data, place))
-        if not self._is_wide(data, encoded.shapes(data)):
+        if not self._is_wide(encoded.shapes(data)):
             return
         text = encoded.narrowed(data)
         places = encoded.Places(data, encoded.past_nuls)
@@ -171,7 +171,7 @@ def _inner_texts(text: bytes) -> "Iterator[tuple[int, bytes, bytes]]":
     """Yield where base64 in *text* begins, what it says then, and that again, or without its NULs."""
     for shift, said in encoded.decoded(text):
         yield shift, said, said
-        if b"\0" in said and encoded.is_wide(encoded.shapes(said)):
+        if encoded.alternates(said):
             yield shift, said, encoded.narrowed(said)
 
 

@@ -12,6 +12,7 @@ Nothing is asserted.
 
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -257,14 +258,19 @@ def _measured(calls: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str,
 
 
 def _cost(argv: Sequence[str | Path], place: Path, environment: dict[str, str]) -> Cost:
-    before, begin = os.times(), time.perf_counter()
+    before, begin = _processor(), time.perf_counter()
     done = subprocess.run(
         argv, cwd=place, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False
     )
-    seconds, after = time.perf_counter() - begin, os.times()
+    seconds, after = time.perf_counter() - begin, _processor()
     if done.returncode:
         raise RuntimeError(f"{argv}: {done.stderr.decode(errors='replace')}")
-    return Cost(seconds, sum(after[2:4]) - sum(before[2:4]))
+    return Cost(seconds, after - before)
+
+
+def _processor() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _install(folder: Path) -> None:
