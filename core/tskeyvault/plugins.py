@@ -8,14 +8,14 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib import import_module
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import pluggy
 
 from . import names
 from .errors import PluginError, VaultError
 from .materialize import default
-from .spec import PROJECT, UI, Options, Secret, Stanza, Target, VaultSpec
+from .spec import PROJECT, UI, Options, Pattern, Secret, Stanza, Target, VaultSpec
 
 BUILT_IN: Mapping[str, str] = {"age": "tskeyvault_age:Plugin"}
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
@@ -28,6 +28,9 @@ GROUP = "tskeyvault.plugins"
 
 _TELLING = 16
 """Bytes of plaintext that do not stand in a ciphertext by chance."""
+
+_NEEDLE = 4
+"""Bytes of a pattern's needle: a shorter one would be found everywhere, and looked at closely."""
 
 T = TypeVar("T")
 
@@ -117,6 +120,16 @@ class Backend:
             raise PluginError(
                 f"plugin '{self.name}': vault_own_recipients returned something else than recipients"
             )
+        return list(found)
+
+    def patterns(self) -> list[Pattern]:
+        """Call ``vault_patterns`` where it is implemented; refuse what the scanner cannot use."""
+        if not self.implements("vault_patterns"):
+            return []
+        found = self._call("vault_patterns", tuple)
+        for pattern in found:
+            if not isinstance(pattern, Pattern) or not _is_usable(pattern):
+                raise PluginError(f"plugin '{self.name}': vault_patterns returned what is no pattern")
         return list(found)
 
     def close(self) -> None:
@@ -211,6 +224,19 @@ def _explains(error: VaultError) -> bool:
     """Tell whether *error* has a message and the exit code of a failure, as every VaultError should."""
     texts = (getattr(error, "message", None), getattr(error, "hint", None))
     return all(isinstance(text, str) for text in texts) and error.exit_code in range(1, 8)
+
+
+def _is_usable(pattern: Pattern) -> bool:
+    import re
+
+    name, needle, expression = cast("tuple[object, ...]", pattern)  # a plugin may have put anything there
+    if not (isinstance(name, str) and isinstance(needle, bytes) and isinstance(expression, bytes)):
+        return False
+    try:
+        groups = re.compile(expression).groups
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return groups >= 1 and len(needle) >= _NEEDLE and name.isprintable()
 
 
 def _find(name: str) -> object:

@@ -76,6 +76,17 @@ class Stanza(NamedTuple):
     body: bytes
 
 
+class Pattern(NamedTuple):
+    """What a kind of secret looks like, for the scanner of the git hooks."""
+
+    name: str
+    """What it is called in a report: ``Example API token``."""
+    needle: bytes
+    """At least 4 bytes that stand in every one, at most 128 bytes behind its start."""
+    expression: bytes
+    """For Python's :mod:`re`, matched on bytes; its group 1 is the random part. At most 3 KiB match."""
+
+
 class VaultSpec:
     """All hooks. A plugin implements those that it can."""
 
@@ -171,4 +182,11 @@ class VaultSpec:
 
         Optional. Each of them comes to :meth:`vault_decrypt` afterwards, in any order. Failures
         that concern one ciphertext are to be kept until then.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_patterns(self, options: Options) -> tuple[Pattern, ...] | None:
+        """Return what the keys look like that this plugin knows of, for the git hooks to find.
+
+        Called when the hooks are installed or refreshed, never when they run.
         """

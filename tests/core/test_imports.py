@@ -1,13 +1,16 @@
 """What is loaded when, and who may import, print and run programs: the rules that hold the code together."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from support.repositories import Repository
 from support.vaults import SOURCES, made_key, make_vault, run_python, run_vault, services
 
 CORE = SOURCES / "core/tskeyvault"
@@ -22,6 +25,9 @@ ALLOWED = {
     "tskeyvault_yubikey": {"cryptography", "smartcard", "tskeyvault_age", "ykman", "yubikit"},
 }
 """What a plugin may import besides itself, the core and the standard library."""
+
+GIVES_TO_HOOKS = {CORE / "cli/hooks.py", CORE / "cli/scan.py"}
+"""The commands of the hooks; nothing else knows that there are hooks."""
 
 PRINTS = {CORE / "cli/terminal.py", CORE / "cli/__init__.py"}
 RUNS = {CORE / "process.py"}
@@ -139,13 +145,56 @@ def test_the_errors_load_nothing_else(module: str) -> None:
     assert loaded_by(f"import {module}") <= {"tskeyvault", module}
 
 
+HOOK_NEEDS = {
+    *("tskeyvault_hooks", "tskeyvault_hooks.faults", "tskeyvault_hooks.finder", "tskeyvault_hooks.git"),
+    *("tskeyvault_hooks.encoded", "tskeyvault_hooks.hook", "tskeyvault_hooks.kinds", "tskeyvault_hooks.scan"),
+    *("tskeyvault_hooks.state", "fcntl"),
+    *("os", "stat", "_stat", "posixpath", "genericpath", "_collections_abc"),
+}
+"""What a hook loads that finds nothing: a developer waits for each of these at each commit."""
+
+
+@pytest.mark.parametrize(
+    "event", ["pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "pre-push"]
+)
+def test_a_hook_that_finds_nothing_loads_nothing_that_it_does_not_need(event: str, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    repository.commit("file")
+    assert repository.vault("hooks", "install").code == 0
+    repository.add("another", b"nothing of interest, and words with blanks between\n" * 100)
+    message = repository.write(".git/message", b"change\n")
+    index = {"GIT_INDEX_FILE": str(repository.directory / ".git/index")}
+    before = started(tmp_path, "-c", "pass")
+    scanner = HOOKS / "tskeyvault_hooks/run.py"
+    given = ["origin", "url"] if event == "pre-push" else [str(message)]
+    after = started(repository.directory, str(scanner), event, ".git/vault", "1", *given, env=index)
+    assert {"tskeyvault_hooks.hook", "tskeyvault_hooks.scan"} <= after
+    assert after - before <= HOOK_NEEDS
+
+
+def started(directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> set[str]:
+    """Return the modules that a Python loads which is started as hooks start it."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-I", "-S", *arguments],
+        cwd=directory,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
 # Who may import what.
 
 
 def test_the_core_imports_nothing_of_others_but_pluggy() -> None:
     found = {path: foreign(tree) - {"tskeyvault"} for path, tree in sources(CORE).items()}
     assert len(found) > 20
-    assert set().union(*found.values()) <= {"pluggy", "pytest", "rich"}
+    assert set().union(*found.values()) <= {"pluggy", "pytest", "rich", "tskeyvault_hooks"}
+    assert {path for path, names in found.items() if "tskeyvault_hooks" in names} == GIVES_TO_HOOKS
     assert all(path.is_relative_to(KIT) for path, names in found.items() if "pytest" in names)
     assert {path for path, names in found.items() if "rich" in names} <= PRINTS
     assert {path for path, names in found.items() if "pluggy" in names} <= {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.vaults import SECONDS, SOURCES
+from support.vaults import PATH, SECONDS
 from tskeyvault import scratch
 from tskeyvault.errors import DeliveryError
 from tskeyvault.materialize import place
@@ -147,10 +147,9 @@ with {around}scratch.opened({{"XDG_RUNTIME_DIR": sys.argv[1]}}) as room:
 @contextmanager
 def holding(memory: Path, *, around: str = "", keep: str = "pass") -> Iterator[subprocess.Popen[bytes]]:
     """Give a process that holds a directory with plain text in it."""
-    path = os.pathsep.join(str(SOURCES / part) for part in ("core", "plugins"))
     with subprocess.Popen(
         [sys.executable, "-c", HOLDING.format(around=around, keep=keep), memory],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": PATH},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

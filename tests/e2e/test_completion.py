@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support import needs
-from support.vaults import SOURCES, Made, Result, make_vault, run_vault, services
+from support.vaults import PATH, Made, Result, make_vault, run_vault, services
 from tskeyvault.cli import COMMANDS
 
 NAMES = ["a/b/c", "ab", "my secret", "schlüssel", "with'quote", "*"]
@@ -31,9 +31,7 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     services(made.directory, '[services.web-1.files.key]\nsecret = "ab"\n')
     program = tmp_path / "bin/vault"
     program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\nPYTHONPATH={SOURCES}/core:{SOURCES}/plugins exec {sys.executable} -m tskeyvault "$@"\n'
-    )
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={PATH} exec {sys.executable} -m tskeyvault "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
@@ -110,6 +108,17 @@ def test_verbs_and_their_options() -> None:
     assert words("recipients", "") >= {"ls", "add", "rm", "ack"}
     assert words("recipients", "add", "--p") == {"--plan", "--plugin"}
     assert words("recipients", "none", "") == set()
+    assert words("hooks", "") >= {"install", "uninstall", "status", "refresh"}
+    assert words("hooks", "install", "--") >= {"--server", "--global"}
+    assert words("hooks", "status", "--j") == {"--json"}
+    assert words("hooks", "refresh", "--g") == set()
+
+
+def test_what_is_scanned_is_a_choice_of_options_or_left_to_the_shell() -> None:
+    assert words("scan", "--s") == {"--sarif", "--staged", "--stdin"}
+    assert words("scan", "--allow", "0" * 32, "--r") == {"--range", "--reason"}
+    assert words("scan", "--range", "") == words("scan", "--until", "") == set()
+    assert words("scan", "a") == set()
 
 
 @pytest.mark.parametrize("command", ["show", "edit", "insert", "generate"])
@@ -181,6 +190,8 @@ def test_each_shell_offers_commands_options_verbs_names_folders_and_services(she
     complete = COMPLETE[shell]
     assert complete("re") == ["recipients", "rekey"] or complete("re") == ["rekey", "recipients"]
     assert set(complete("recipients", "a")) >= {"ack", "add"}
+    assert complete("hooks", "inst") == ["install"]
+    assert complete("scan", "--hist") == ["--history"]
     assert "--expires" in complete("insert", "--exp")
     assert complete("show", "schl") == ["schlüssel"]
     assert set(complete("status", "a")) >= {"a", "a/b"}

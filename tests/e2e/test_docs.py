@@ -17,8 +17,9 @@ from support.host import DOCUMENT, KEY, Host
 from support.vaults import made_key, make_vault, run_vault
 from tskeyvault import local
 from tskeyvault.binding import Binding
+from tskeyvault_hooks import allow
 
-README, FORMAT, TUTORIAL = "README.md", "docs/format.md", "docs/plugins.md"
+README, FORMAT, HOOKS, TUTORIAL = "README.md", "docs/format.md", "docs/hooks.md", "docs/plugins.md"
 DEMO, TESTS = "sh docs/demo.sh\n", "sh tests/run.sh\n"
 SECONDS = 120
 
@@ -51,6 +52,7 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     run |= {(DOCUMENT, "sh"), (DOCUMENT, "toml"), (DOCUMENT, "ini")}
     run |= {(TUTORIAL, "sh"), (TUTORIAL, "toml"), (TUTORIAL, "python")}  # test_docs_plugins.py
     run |= {(FORMAT, "text"), (FORMAT, "json"), (FORMAT, "toml")}  # below
+    run |= {(HOOKS, "sh"), (HOOKS, "text")}  # test_docs_hooks.py
     found = {
         (block.document, block.language) for name in documents.names() for block in documents.blocks(name)
     }
@@ -95,14 +97,15 @@ def test_what_the_readme_does_in_use_works_as_one_session(tmp_path: Path) -> Non
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", remote], check=True)
     with Path(os.environ["GIT_CONFIG_GLOBAL"]).open("a") as config:  # the server of the document
         config.write(f'[url "{remote.parent}/"]\n\tinsteadOf = git@example.org:team/\n')
-    before, shared, his, daily = documents.texts(README, "sh")[2:]
+    before, shared, his, daily, hooks = documents.texts(README, "sh")[2:]
     shared, replaced = re.subn(r"age1[0-9a-z]{58}", recipient, shared)
     assert replaced == 1
 
     mine = shell(f"{before}\n{shared}", cwd=tmp_path, data=key)
     theirs = shell(his, cwd=Path(bob["HOME"]), data=b"", **bob)
     later = shell(daily, cwd=tmp_path / "infra")
-    for done in (mine, theirs, later):
+    guarded = shell(hooks, cwd=tmp_path / "infra")
+    for done in (mine, theirs, later, guarded):
         assert done.returncode == 0, done.stderr.decode()
         assert key not in done.stderr
     assert f"{KEY}\n" in mine.stdout.decode()
@@ -110,6 +113,10 @@ def test_what_the_readme_does_in_use_works_as_one_session(tmp_path: Path) -> Non
     assert f"  {recipient}  Bob" in theirs.stdout.decode()
     assert KEY in later.stdout.decode()  # to be rotated
     vault = tmp_path / "infra"
+    (vault / "notes").write_bytes(run_vault("show", "web/cookie-key", cwd=vault).out)
+    blocked = shell("git add notes && git commit -m x", cwd=vault)
+    assert b"notes:1: value of secret 'web/cookie-key' " in blocked.stderr
+    shell("git rm --cached notes && rm notes", cwd=vault)
     assert key not in b"".join(path.read_bytes() for path in vault.rglob("*") if path.is_file())
     status = subprocess.run(["git", "status", "--porcelain"], check=True, cwd=vault, capture_output=True)
     assert status.stdout == b""
@@ -139,11 +146,12 @@ def test_the_format_is_what_is_written(tmp_path: Path) -> None:
         run_vault("insert", "tailscale/container-key", "--vault", made.directory, input=made_key()).code == 0
     )
     written = {str(path.relative_to(made.directory)) for path in made.directory.rglob("*") if path.is_file()}
-    tree, stanza = documents.texts(FORMAT, "text")
+    tree, stanza, allowed = documents.texts(FORMAT, "text")
     shown = set(tree.split())
     assert {path for path in written if not path.startswith(".git/")} <= shown
     head = (made.directory / "secrets/tailscale/container-key.age").read_bytes()
     assert stanza.splitlines()[0].encode() in head.splitlines()
+    assert allow.render(allow.parse(allowed.encode())) == allowed.encode()
     binding, state = (json.loads(text) for text in documents.texts(FORMAT, "json"))
     assert set(binding) == set(Binding._fields)
     (kept,) = Path(os.environ["XDG_STATE_HOME"]).glob("tskeyvault/*.json")

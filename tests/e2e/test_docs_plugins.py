@@ -1,8 +1,11 @@
 """docs/plugins.md does what it says: its tutorial ends in a package that passes the kit; its reference is whole."""
 
+import base64
 import inspect
 import os
 import re
+import runpy
+import secrets
 import subprocess
 import sys
 import sysconfig
@@ -19,6 +22,8 @@ from tskeyvault import errors
 from tskeyvault.errors import VaultError
 from tskeyvault.spec import VaultSpec
 from tskeyvault.testing import BackendContract
+from tskeyvault_hooks import state
+from tskeyvault_hooks.finder import Finder
 
 PAGE = "docs/plugins.md"
 SECONDS = 300
@@ -48,6 +53,7 @@ def environment(root: Path) -> dict[str, str]:
     places = [
         CHECKOUT / "core",
         CHECKOUT / "plugins",
+        CHECKOUT / "hooks",
         sysconfig.get_path("purelib"),
         sysconfig.get_path("platlib"),
     ]
@@ -115,7 +121,7 @@ def file_name(text: str) -> str:
 def test_every_block_is_a_file_or_is_run() -> None:
     assert {block.language for block in documents.blocks(PAGE)} == LANGUAGES
     files = [file_name(block.text) for block in documents.blocks(PAGE) if block.language != "sh"]
-    assert sorted(files) == ["pyproject.toml", "test_seal.py", "tskeyvault_seal.py"]
+    assert sorted(files) == ["pyproject.toml", "test_seal.py", "tskeyvault_example.py", "tskeyvault_seal.py"]
 
 
 def test_the_tutorial_ends_in_a_package_that_passes_the_kit(tutorial: Tutorial) -> None:
@@ -147,6 +153,17 @@ def test_the_tutorial_ends_in_a_wheel(tutorial: Tutorial) -> None:
         entry_points = archive.read("tskeyvault_seal-0.1.0.dist-info/entry_points.txt").decode()
         assert "tskeyvault_seal.py" in archive.namelist()
     assert "[tskeyvault.plugins]\nseal = tskeyvault_seal:Plugin" in entry_points
+
+
+def test_the_patterns_of_the_page_find_what_they_say(tutorial: Tutorial) -> None:
+    plugin = runpy.run_path(str(tutorial.folder / "tskeyvault_example.py"))["Plugin"]()
+    (pattern,) = plugin.vault_patterns()
+    finder = Finder(state.parse(state.render([tuple(pattern)])))
+    token = f"exmpl_live_{secrets.token_hex(16)}".encode()
+    for data in (b"token: " + token, base64.b64encode(b"a" + token), token.decode().encode("utf-16")):
+        (hit,) = finder.find(data)
+        assert (hit.kind, hit.secret) == ("Example token", token[11:])
+    assert not finder.find(b"exmpl_live_" + b"x" * 32)
 
 
 def sections() -> dict[str, str]:

@@ -18,7 +18,7 @@ import pytest
 
 from support import needs, tracing
 from support.tracing import Call, Run
-from support.vaults import SOURCES, made_key, run_vault, services
+from support.vaults import PATH, made_key, run_vault, services
 
 TABLES = """
 [services.three.files.first]
@@ -55,7 +55,7 @@ class Scene:
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(work),
-            "PYTHONPATH": os.pathsep.join(str(SOURCES / part) for part in ("core", "plugins")),
+            "PYTHONPATH": PATH,
             "XDG_CONFIG_HOME": str(work / "config"),
             "XDG_STATE_HOME": str(work / "state"),
             "GIT_CONFIG_NOSYSTEM": "1",

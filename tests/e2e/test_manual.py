@@ -55,10 +55,12 @@ def test_every_command_and_all_it_takes_is_in_the_manual(form: str, command: str
 
 
 @pytest.mark.parametrize("form", FILES)
-def test_the_verbs_of_recipients_are_in_the_manual(form: str) -> None:
+def test_the_verbs_of_commands_are_in_the_manual(form: str) -> None:
     text = plain(form)
     for verb in ("ls", "add", "rm", "ack"):
         assert f"vault recipients {verb} " in text
+    for verb in ("install", "uninstall", "status", "refresh"):
+        assert f"vault hooks {verb} " in text
 
 
 @pytest.mark.parametrize("form", FILES)

@@ -14,7 +14,7 @@ import pytest
 
 from support import needs, tracing
 from support.tracing import Call, Run
-from support.vaults import SOURCES, Result, made_key, run_vault
+from support.vaults import PATH, Result, made_key, run_vault
 from tskeyvault import binding
 from tskeyvault.errors import LockedError
 from tskeyvault_age import file, x25519
@@ -143,7 +143,7 @@ class Scene:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
-            "PYTHONPATH": os.pathsep.join(str(SOURCES / part) for part in ("core", "plugins")),
+            "PYTHONPATH": PATH,
             # Otherwise each run makes other system calls, or the same in another order.
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",

@@ -29,6 +29,26 @@ def root() -> None:
         pytest.skip("needs root")
 
 
+def new_git() -> str:
+    """Return the path of a git that takes hooks from its configuration, 2.54 or newer; skip without one."""
+    folders = [*os.environ["PATH"].split(os.pathsep), str(Path(__file__).parents[2] / ".cache/git/bin")]
+    found = next((path for path in (f"{folder}/git" for folder in folders) if is_new_git(path)), None)
+    if found is None:
+        pytest.skip("needs git 2.54 or newer")
+    return found
+
+
+@functools.cache
+def is_new_git(path: str) -> bool:
+    """Tell whether the git at *path* takes hooks from its configuration."""
+    try:
+        said = subprocess.run([path, "version"], check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    major, minor = said.split()[2].split(".")[:2]
+    return (int(major), int(minor)) >= (2, 54)
+
+
 def systemd() -> None:
     """Skip unless a systemd of our own can be booted, with a Python that its units can run."""
     reason = _no_systemd()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fetches the other implementations of age that tests compare with, into .cache: Go's where there is a Go, and
-# typage where there is an npm. What cannot be had is named by the tests that need it. A second call does nothing.
+# Fetches what tests compare with, into .cache: Go's age where there is a Go, typage where there is an npm, and a
+# newer git on Debian. What cannot be had is named by the tests that need it. A second call does nothing.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -28,4 +28,49 @@ if command -v npm >/dev/null && ! cmp -s "$lock" .cache/typage/package-lock.json
   (cd .cache/typage && mv package-lock.part.json package-lock.json &&
     npm ci --silent --no-audit --no-fund --ignore-scripts --cache "$PWD/npm-cache") ||
     { say "npm could not fetch typage" && rm -f .cache/typage/package-lock.json; }
+fi
+
+# git from 2.54 on takes hooks from its configuration, and the current Debian has an older one. So that of Debian's
+# next release is put beside it, with the libraries that it was built with, and changes nothing else.
+is_new() { # PROGRAM
+  "$1" version 2>/dev/null | awk '{ split($3, part, "."); new = part[1] * 1000 + part[2] >= 2054 } END { exit !new }'
+}
+
+fetch_git() { # URI
+  keys=/usr/share/keyrings/debian-archive-keyring.gpg
+  mkdir -p lists/partial archives/partial
+  echo "deb [signed-by=$keys] $1 unstable main" >sources.list
+  for step in update "download git libc6 libpcre2-8-0 zlib1g"; do
+    # shellcheck disable=SC2086 # a verb and its words
+    apt-get -q -q -o APT::Sandbox::User= -o Dir::Etc::SourceList="$PWD/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+      -o Dir::State::Lists="$PWD/lists" -o Dir::State::Status=/dev/null -o Dir::Cache="$PWD" -o Acquire::Languages=none \
+      -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false $step || return
+  done
+  for package in *.deb; do dpkg-deb --extract "$package" root || return; done
+  rm -rf lists archives pkgcache.bin srcpkgcache.bin ./*.deb
+}
+
+wrap_git() {
+  mkdir -p bin
+  loader=$(echo "$PWD"/root/usr/lib/*/ld-linux*.so.*)
+  for name in git git-upload-pack git-receive-pack git-upload-archive; do
+    cat >"bin/$name" <<END
+#!/bin/sh
+export GIT_EXEC_PATH='$PWD/bin' GIT_TEMPLATE_DIR='$PWD/root/usr/share/git-core/templates'
+exec '$loader' --argv0 $name --library-path '${loader%/*}' '$PWD/root/usr/lib/git-core/git' "\$@"
+END
+    chmod +x "bin/$name"
+  done
+  for name in git-submodule git-sh-setup git-sh-i18n; do ln -s "../root/usr/lib/git-core/$name" bin; done
+}
+
+if ! is_new git && ! is_new .cache/git/bin/git && command -v apt-get >/dev/null; then
+  # shellcheck disable=SC2016 # apt fills these in
+  uri=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    sed -n 's/^Debian \(.*\/debian\/*\)$/\1/p' | head -n 1)
+  if [ -n "$uri" ]; then
+    say "fetching a newer git with apt"
+    rm -rf .cache/git && mkdir -p .cache/git
+    (cd .cache/git && fetch_git "$uri" && wrap_git) || say "apt could not fetch a newer git"
+  fi
 fi

@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from support.vaults import SOURCES
+from support.vaults import PATH
 
 SECONDS = 30.0
 """How long a prompt, or the end, is waited for."""
 
 VAULT = [
     "env",
-    f"PYTHONPATH={SOURCES / 'core'}:{SOURCES / 'plugins'}",
+    f"PYTHONPATH={PATH}",
     sys.executable,
     "-m",
     "tskeyvault",

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 SOURCES = Path(__file__).parents[2]
-"""The checkout: its ``core`` and ``plugins`` are what is run."""
+"""The checkout: its ``core``, ``plugins`` and ``hooks`` are what is run."""
+
+PATH = os.pathsep.join(str(SOURCES / part) for part in ("core", "plugins", "hooks"))
+"""Of the packages of the checkout."""
 
 SECONDS = 60
 
@@ -51,8 +54,7 @@ def run_python(
 ) -> Result:
     """Run this Python with the checkout's packages; a PYTHONPATH in *env* comes after them."""
     environment = {**os.environ, **(env or {})}
-    path = [str(SOURCES / "core"), str(SOURCES / "plugins"), *filter(None, [(env or {}).get("PYTHONPATH")])]
-    environment["PYTHONPATH"] = os.pathsep.join(path)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [PATH, (env or {}).get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, *arguments],
         input=input,

@@ -41,6 +41,8 @@ COMMANDS = {
     "materialize": Command("materialize", "deliver a service's secrets as files under /run"),
     "run": Command("run", "give a service's values to one process as its environment"),
     "git": Command("git", "run git in the vault"),
+    "hooks": Command("hooks", "install the git hooks that let no key pass, here or everywhere"),
+    "scan": Command("scan", "look for keys in what git stores, in files or in a stream"),
     "plugins": Command("plugins", "list the installed plugins"),
     "completion": Command("completion", "print completion for a shell"),
 }

@@ -35,11 +35,16 @@ def warn(text: str) -> None:
     say(f"warning: {text}")
 
 
+def hint(text: str) -> None:
+    """Tell the user what to do next, on standard error."""
+    _tell(f"hint: {text}")
+
+
 def fail(error: VaultError) -> int:
     """Report *error* with its hint; return its exit code."""
     say(error.message)
     if error.hint:
-        _tell(f"hint: {error.hint}")
+        hint(error.hint)
     return error.exit_code
 
 
@@ -134,6 +139,13 @@ def read_secret(name: str, *, multiline: bool) -> bytes:
     if first != again:
         raise UsageError("the two are not the same")
     return store.refuse_large(first)
+
+
+def given() -> int:
+    """Return the descriptor of standard input. Raises UsageError when it is closed."""
+    if sys.stdin is None:
+        raise UsageError("standard input is closed")
+    return sys.stdin.fileno()
 
 
 def ask_hidden(prompt: str) -> bytes:

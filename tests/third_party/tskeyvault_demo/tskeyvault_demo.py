@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from tskeyvault.errors import ConfigError, IntegrityError, LockedError, UsageError
-from tskeyvault.spec import Options, Secret, hookimpl
+from tskeyvault.spec import Options, Pattern, Secret, hookimpl
 
 MAGIC = b"tskeyvault-demo 1\n"
 MAX_PASSPHRASE = 1024
@@ -70,6 +70,11 @@ class Plugin:
     def vault_own_recipients(self) -> tuple[str, ...]:
         """Return our key id."""
         return (f"demo:{self._key_id().hex()}",)
+
+    @hookimpl
+    def vault_patterns(self) -> tuple[Pattern, ...]:
+        """Return what a token of this service looks like."""
+        return (Pattern("Demo token", b"demo_token_", rb"(?<![0-9A-Za-z])demo_token_([0-9a-z]{24,64})"),)
 
     def close(self) -> None:
         """Forget the passphrase."""

@@ -1,0 +1,156 @@
+"""What to do about keys that were found, in lines with commands that can be copied from there as they stand."""
+
+import os
+
+from tskeyvault_hooks import git
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tskeyvault_hooks.scan import Finding
+
+STAGED, PUSHED, RECEIVED, COMMITTED, HISTORY, FILES, OUTSIDE = (
+    "staged", "pushed", "received", "committed", "history", "files", "outside"
+)  # fmt: skip
+"""Where keys were found: in what is about to be committed, to be pushed, to be received, in commits, in all of
+a repository, in files or a stream, and in those where there is no repository."""
+_LONG = 1500
+"""Characters of a command that are still shown whole."""
+_EVERYTHING = "':(top)*'"
+_UNDER_WAY = (
+    ("rebase-merge", "git rebase --abort"),
+    ("rebase-apply/applying", "git am --abort"),
+    ("rebase-apply", "git rebase --abort"),
+    ("MERGE_HEAD", "git merge --abort"),
+    ("CHERRY_PICK_HEAD", "git cherry-pick --abort"),
+    ("REVERT_HEAD", "git revert --abort"),
+)
+"""Files in git's directory that tell what is going on, and how to give it up."""
+
+
+def lines(findings: "Sequence[Finding]", where: str, event: str = "") -> "list[str]":
+    """Return what to do about *findings*, which were found *where*, for the hook *event* where it is one."""
+    if where == STAGED:
+        out = _out_of_the_commit(findings, event)
+    elif where in {PUSHED, RECEIVED, COMMITTED}:
+        out = _out_of_commits(findings)
+    elif where == HISTORY:
+        out = _out_of_the_history(findings)
+    else:
+        out = []
+    if not all(found.kind.startswith("value of secret") for found in findings):
+        out.append("keep it in the vault:  vault insert NAME")
+    return [*out, _no_secret(findings, where), _revoke(where)]
+
+
+def pathspec(path: str) -> str:
+    """Return, as a word for a POSIX shell, what names the file *path* to git, from any folder of the work tree.
+
+    What no terminal shows, and what was masked, stands there as a wildcard.
+    """
+    from shlex import quote
+
+    if (
+        (path[:1].isalnum() or path[:1] == ".")
+        and path.isprintable()
+        and not any(c in "*?[\\…" for c in path)
+    ):
+        return quote(f":/{path}")
+    if path.isprintable() and "…" not in path:
+        return quote(f":(top,literal){path}")
+    return quote(f":(top){''.join(map(_wildcard, path))}")
+
+
+def _wildcard(character: str) -> str:
+    if character == "…":
+        return "*"
+    if not character.isprintable():
+        return "[^ -~]" * len(character.encode(errors="surrogateescape"))
+    return f"\\{character}" if character in "*?[\\" else character
+
+
+def _out_of_the_commit(findings: "Iterable[Finding]", event: str) -> "list[str]":
+    paths = list(dict.fromkeys(found.path for found in findings if found.path))
+    told = []
+    if paths:
+        under_way = "git merge --abort" if event == "pre-merge-commit" else _under_way()
+        if under_way:
+            told = ["take it out of the file and git add that, or give it all up:  " + under_way]
+        elif os.environ.get("GIT_INDEX_FILE", "").endswith(".lock"):
+            # git commit -a, or with paths: what git restore --staged does, the next one undoes.
+            told = ["take it out of the file, and commit again"]
+        else:
+            told = [f"take it out of this commit:  {_unstage(paths)}"]
+    if any(not found.path for found in findings):
+        told.append(
+            "take it out of the message:  "
+            'git commit --edit --file="$(git rev-parse --git-path COMMIT_EDITMSG)"'
+        )
+    return told
+
+
+def _unstage(paths: "Iterable[str]") -> str:
+    named = " ".join(map(pathspec, paths))
+    command = "git restore --staged" if _commit("HEAD") else "git rm --quiet --force --cached"
+    return f"{command} {named if len(named) <= _LONG else _EVERYTHING}"
+
+
+def _out_of_commits(findings: "Iterable[Finding]") -> "list[str]":
+    told = []
+    commits = list(dict.fromkeys(found.commit for found in findings if found.commit))
+    if commits == [_commit("HEAD")]:
+        told = ["take it out of the last commit:  git add the file without it, and git commit --amend"]
+    elif commits:
+        told = [f"take it out of its commit, marked as edit:  git rebase --interactive {_before(commits)}"]
+    if any(found.place == "the message of a tag" for found in findings):
+        told.append("take it out of the tag:  git tag --annotate --force NAME NAME^{}")
+    return told
+
+
+def _out_of_the_history(findings: "Iterable[Finding]") -> "list[str]":
+    told = []
+    if any(found.commit for found in findings):
+        told = ["take it out of all commits, here and in every clone:  git filter-repo --replace-text FILE"]
+    if any(found.place.startswith("object ") for found in findings):
+        told.append("remove what no commit has:  git gc --prune=now")
+    return told
+
+
+def _no_secret(findings: "Sequence[Finding]", where: str) -> str:
+    if where == OUTSIDE:
+        return "or, when it is no secret, say so in its line:  vault:allow TEXT"
+    if where == RECEIVED:  # the server's own list is that of its HEAD, and its salt may be another
+        return (
+            "or, when it is no secret, scan in your clone, allow it there, and push .tskeyvault-allow first"
+        )
+    allow = f"vault scan --allow {findings[0].fingerprint} --reason TEXT && git add :/.tskeyvault-allow"
+    return f"or, when it is no secret (or vault:allow TEXT in its line):  {allow}"
+
+
+def _revoke(where: str) -> str:
+    if where == RECEIVED:
+        return "it has left the machine that it was on: revoke it"
+    return "what was ever pushed or shown has to be revoked"
+
+
+def _before(commits: "Sequence[str]") -> str:
+    """Return, for git rebase, what is before all of *commits*."""
+    asked = git.Process(["merge-base", "--octopus", *commits])
+    base = git.read_some(asked.output, None).decode().strip()
+    if asked.status()[0] or (base in commits and not _commit(f"{base}^")):
+        return "--root"
+    return f"{base[:10]}^" if base in commits else base[:10]
+
+
+def _commit(name: str) -> str:
+    """Return the id of the commit *name*, or ``""``."""
+    asked = git.Process(["rev-parse", "--quiet", "--verify", f"{name}^{{commit}}"])
+    answer = git.read_some(asked.output, None).decode().strip()
+    return answer if asked.status()[0] == 0 else ""
+
+
+def _under_way() -> str:
+    """Return what gives up the merge, rebase and so on that is under way, or ``""``."""
+    directory = git.ask("rev-parse", "--git-dir").decode(errors="surrogateescape").removesuffix("\n")
+    return next((end for name, end in _UNDER_WAY if os.path.exists(f"{directory}/{name}")), "")

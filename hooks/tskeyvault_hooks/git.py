@@ -1,0 +1,210 @@
+"""Asks git, without the module subprocess, which takes longer to load than git to answer."""
+
+import fcntl
+import os
+
+from tskeyvault_hooks.faults import ScanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_GIT = ("git", "--literal-pathspecs", "--no-replace-objects")
+_NO_BARE = ("-c", "safe.bareRepository=explicit")
+_SAID = 1 << 16
+_READ = 1 << 17
+_PIPE = 1 << 20
+_ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_GRAFT_FILE": os.devnull}
+_GET = "see: git fsck; where an object is missing, fetch it"
+
+
+class Process:
+    """A running git, and the descriptor that its output is read from."""
+
+    def __init__(self, arguments: "Sequence[str]", stdin: "int | None" = None):
+        """Start git with *arguments*; *stdin* is a descriptor it reads from, which is closed here.
+
+        Raises ScanError when there is no git.
+        """
+        self.what = arguments[0]
+        self.output, writer = os.pipe()
+        self._errors = os.memfd_create("vault")  # git never waits for us to read it
+        _enlarge(writer)
+        try:
+            self._pid = os.posix_spawnp(
+                _GIT[0],
+                [*_GIT, *(() if _is_server() else _NO_BARE), *arguments],
+                {**os.environ, **_ENVIRONMENT},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+                    if stdin is None
+                    else (os.POSIX_SPAWN_DUP2, stdin, 0),
+                    (os.POSIX_SPAWN_DUP2, writer, 1),
+                    (os.POSIX_SPAWN_DUP2, self._errors, 2),
+                ],
+            )
+        except OSError:
+            os.close(self.output)
+            os.close(self._errors)
+            raise ScanError("git cannot be started", "is it installed, and on PATH?") from None
+        finally:
+            os.close(writer)
+            if stdin is not None:
+                os.close(stdin)
+
+    def read(self) -> bytes:
+        """Return all of the output, which is small.
+
+        Raises ScanError when git fails.
+        """
+        output = read_some(self.output, None)
+        self.end()
+        return output
+
+    def end(self) -> None:
+        """Wait for git.
+
+        Raises ScanError when it failed, with the first line of what it said.
+        """
+        status, said = self.status()
+        if status:
+            raise ScanError(f"git {self.what} failed: {reason(said) or status}", _GET)
+
+    def status(self) -> "tuple[int, str]":
+        """Close the output, wait, and return git's exit status and what it wrote to standard error."""
+        if self.output >= 0:
+            os.close(self.output)
+            self.output = -1
+        _, status = os.waitpid(self._pid, 0)
+        said = os.pread(self._errors, _SAID, 0).decode(errors="replace")
+        os.close(self._errors)
+        return os.waitstatus_to_exitcode(status), said
+
+
+def reason(said: str) -> str:
+    """Return, for people, the first line that says something in what git *said*."""
+    first = next((line for line in said.splitlines() if line.strip()), "")
+    return "".join(c if c.isprintable() else "?" for c in first.removeprefix("fatal: ")[:200])
+
+
+def ask(*arguments: str) -> bytes:
+    """Return what git answers to *arguments*.
+
+    Raises ScanError when it fails.
+    """
+    return Process(arguments).read()
+
+
+def among(command: "Sequence[str]", revisions: "Sequence[str]") -> Process:
+    """Start git with *command* about *revisions*, options like ``--all`` and names: more than arguments can be."""
+    options = [it for it in revisions if it.startswith("-")]
+    names = "".join(f"{it}\n" for it in revisions if not it.startswith("-"))
+    return Process([*command, "--stdin", *options], stored(names.encode(errors="surrogateescape")))
+
+
+def stored(data: bytes) -> int:
+    """Return a descriptor from which *data* is read: so git never waits for us while we wait for it."""
+    fd = os.memfd_create("vault")
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+class Object:
+    """One object that was read: its id, type and size in bytes."""
+
+    __slots__ = ("id", "kind", "size")
+
+    def __init__(self, head: bytes):
+        """Take the line that ``git cat-file --batch`` puts before it; raise ScanError when it is none."""
+        parts = head.split(b" ")
+        if len(parts) != 3 or not parts[2].isdigit():  # noqa: PLR2004 - id, type, size
+            raise ScanError(f"git has no object {parts[0].decode(errors='replace')[:64]}", _GET)
+        self.id, self.kind, self.size = parts[0].decode(), parts[1].decode(), int(parts[2])
+
+
+def objects(
+    fd: int, may_hold: "Callable[[bytes], bool]"
+) -> "Iterator[tuple[Object, Iterator[bytes] | None]]":
+    """Yield the objects that ``git cat-file --batch`` writes to *fd*, and their content in pieces.
+
+    Where *may_hold* tells of a buffer that nothing in it matters, its objects come without
+    content, in constant memory and without a look at each. The content has to be read before the
+    next object is asked for. Raises ScanError when the stream ends early.
+    """
+    data = b""
+    while more := os.read(fd, _READ):
+        data += more
+        whole, place = [], 0
+        while (head_end := data.find(b"\n", place)) >= 0:
+            found = Object(data[place:head_end])
+            start, end = head_end + 1, head_end + 1 + found.size
+            if end >= len(data):
+                break
+            whole.append((found, data[start:end]))
+            place = end + 1
+        # Without what git says of each: its id would be taken for base64.
+        close = may_hold(b"\n".join([content for _, content in whole])) if whole else False
+        for complete, content in whole:
+            yield complete, iter((content,)) if close else None
+        data = data[place:]
+        if head_end >= 0 and found.size > _PIPE:
+            rest = _rest_of(fd, data.partition(b"\n")[2], found.size)
+            yield found, rest
+            for _ in rest:
+                pass  # what was not read of it is no object of its own
+            data = b""
+    if data:
+        raise ScanError("git stopped in the middle of an object", _GET)
+
+
+def _rest_of(fd: int, begun: bytes, size: int) -> "Iterator[bytes]":
+    """Yield the content of an object of *size* bytes, of which *begun* was read; and read what ends it."""
+    left = size - len(begun)
+    if begun:
+        yield begun
+    while left >= 0:  # with the line end behind it
+        piece = os.read(fd, min(_PIPE, left + 1))
+        if not piece:
+            raise ScanError("git stopped in the middle of an object", _GET)
+        if left:
+            yield piece[:left]
+        left -= len(piece)
+
+
+def read_some(fd: int, limit: "int | None") -> bytes:
+    """Return what *fd* gives, at most *limit* bytes."""
+    pieces, size = [], 0
+    while (limit is None or size < limit) and (piece := os.read(fd, _PIPE)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
+
+
+def capacity(pipe: int) -> int:
+    """Return how many bytes *pipe* takes before somebody reads."""
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+
+
+def _is_server() -> bool:
+    """Tell whether we stand in a bare repository, and in none that a work tree brought.
+
+    A committed directory can look like one, and its configuration names programs to run.
+    """
+    if not (os.path.isfile("HEAD") and os.path.isdir("objects") and os.path.isdir("refs")):
+        return False
+    folder = os.getcwd()
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        if folder == os.path.dirname(folder):
+            return True
+        folder = os.path.dirname(folder)
+    return False
+
+
+def _enlarge(pipe: int) -> None:
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+    except OSError:
+        return  # it is only slower

@@ -1,0 +1,31 @@
+"""Fixtures for the tests of the hooks: an older git, which knows hooks as files alone, and a newer one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support import needs
+
+_OLDER = """\
+#!/bin/sh
+case $* in version | *" version") echo "git version 2.53.0" ;; *) exec '{}' "$@" ;; esac
+"""
+
+
+@pytest.fixture(autouse=True)
+def older_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a git that can be told of hooks by its configuration not say so, since most tests are of files."""
+    found = shutil.which("git")
+    if found and needs.is_new_git(found):
+        folder = tmp_path / "older-git"
+        folder.mkdir()
+        (folder / "git").write_text(_OLDER.format(found))
+        (folder / "git").chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+@pytest.fixture
+def newer_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a git on PATH that can be told of hooks by its configuration."""
+    monkeypatch.setenv("PATH", str(Path(needs.new_git()).parent), prepend=":")
