@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from tskeyvault_age.faults import damaged
-from tskeyvault_age.stream import Reader, Writer, write_all
+from tskeyvault_age.relay import Reader, Writer, write_all
 
 BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----"
 END = b"-----END AGE ENCRYPTED FILE-----"

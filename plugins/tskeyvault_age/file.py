@@ -12,7 +12,8 @@ from tskeyvault_age import header, stream
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.header import MAX_HEADER, MAX_STANZAS, Header
 from tskeyvault_age.keys import FILE_KEY_LENGTH
-from tskeyvault_age.stream import Prefixed, Reader, Writer
+from tskeyvault_age.relay import Reader, Writer, fill, write_all
+from tskeyvault_age.stream import Prefixed
 
 _ARMOR = b"-----BEGIN"
 _PEEKED = 1024 + len(_ARMOR)  # armor may be preceded by so much white space
@@ -70,7 +71,7 @@ def encrypt_stream(reader: Reader, writer: Writer, recipients: Iterable[Recipien
     if len(stanzas) > MAX_STANZAS or len(head) > MAX_HEADER:
         raise UsageError("too many recipients for one file")
     nonce = os.urandom(stream.NONCE_LENGTH)
-    stream.write_all(writer, memoryview(head + nonce))
+    write_all(writer, memoryview(head + nonce))
     stream.encrypt_stream(stream.payload_key(file_key, nonce), reader, writer)
 
 
@@ -135,7 +136,7 @@ def _decrypt(reader: Reader, writer: Writer, file_key: Callable[[Header], bytes]
     header.verify(head, key)
     source = Prefixed(rest, source)
     nonce = bytearray(stream.NONCE_LENGTH)
-    if stream.fill(source, memoryview(nonce)) < len(nonce):
+    if fill(source, memoryview(nonce)) < len(nonce):
         raise damaged("payload", "cut short")
     stream.decrypt_stream(stream.payload_key(key, bytes(nonce)), source, writer)
 
@@ -143,7 +144,7 @@ def _decrypt(reader: Reader, writer: Writer, file_key: Callable[[Header], bytes]
 def _binary(reader: Reader) -> Reader:
     """Return *reader* without its armor, if it has any."""
     start = bytearray(_PEEKED)
-    del start[stream.fill(reader, memoryview(start)) :]
+    del start[fill(reader, memoryview(start)) :]
     source = Prefixed(bytes(start), reader)
     if not start.lstrip().startswith(_ARMOR):
         return source

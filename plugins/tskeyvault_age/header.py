@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tskeyvault.spec import Stanza
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.keys import hkdf
-from tskeyvault_age.stream import Reader
+from tskeyvault_age.relay import Reader
 
 MAX_HEADER = 1 << 20
 """Bytes of a header that are looked at."""

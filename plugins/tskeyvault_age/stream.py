@@ -2,11 +2,10 @@
 
 import io
 from collections.abc import Callable
-from typing import Protocol
 
-from tskeyvault_age.behind import Behind
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.keys import hkdf
+from tskeyvault_age.relay import Reader, Relay, Writer
 
 CHUNK = 64 * 1024
 """Bytes of plaintext in every chunk but the last."""
@@ -15,20 +14,6 @@ _TAG_LENGTH = 16
 _COUNTER_LENGTH = 11
 
 _Into = Callable[[bytes, memoryview, None, memoryview], int]
-
-
-class Reader(Protocol):
-    """A blocking binary file, buffered or not."""
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fill the start of *buffer*; return how many bytes, 0 at the end alone."""
-
-
-class Writer(Protocol):
-    """A blocking binary file, buffered or not."""
-
-    def write(self, data: memoryview, /) -> int | None:
-        """Write the start of *data*; return how many bytes."""
 
 
 class Prefixed:
@@ -91,37 +76,29 @@ def decrypt_stream(key: bytes, reader: Reader, writer: Writer) -> None:
 
 
 def _each_chunk(into: _Into, size: int, growth: int, reader: Reader, writer: Writer) -> None:
-    """Pass chunks of *size* bytes through *into*; each is held back until it is known to be the last or not."""
+    """Pass chunks of *size* bytes through *into*, by which each grows by *growth* bytes."""
     from cryptography.exceptions import InvalidTag
 
-    current, following = (memoryview(bytearray(size)) for _ in range(2))
-    counter, length = 0, fill(reader, current)
-    with Behind(writer, size + max(0, growth)) as behind:
-        while True:
-            ahead = fill(reader, following) if length == size else 0
-            nonce = counter.to_bytes(_COUNTER_LENGTH, "big") + bytes([ahead == 0])
-            target, grown = behind.take(), max(0, length + growth)
+    def compute(
+        block: memoryview, counter: int, last: bool, target: memoryview
+    ) -> tuple[int, Exception | None]:
+        done = 0
+        for start in range(0, len(block) or 1, size):
+            chunk = block[start : start + size]
+            ends = last and start + size >= len(block)
+            grown = max(0, len(chunk) + growth)
             try:
-                into(nonce, current[:length], None, target[:grown])
+                into(
+                    counter.to_bytes(_COUNTER_LENGTH, "big") + bytes([ends]),
+                    chunk,
+                    None,
+                    target[done : done + grown],
+                )
             except InvalidTag:
-                raise damaged("payload", f"chunk {counter} does not verify") from None
+                return done, damaged("payload", f"chunk {counter} does not verify")
             if counter and not grown:
-                raise damaged("payload", "the last chunk is empty")
-            behind.put(grown)
-            if not ahead:
-                return
-            current, following, length, counter = following, current, ahead, counter + 1
+                return done, damaged("payload", "the last chunk is empty")
+            done, counter = done + grown, counter + 1
+        return done, None
 
-
-def fill(reader: Reader, buffer: memoryview) -> int:
-    """Read into *buffer* until it is full or *reader* ends; return how many bytes."""
-    count = 0
-    while count < len(buffer) and (more := reader.readinto(buffer[count:])):
-        count += more
-    return count
-
-
-def write_all(writer: Writer, data: memoryview) -> None:
-    """Write *data*, however much *writer* takes at a time."""
-    while data:
-        data = data[writer.write(data) or 0 :]
+    Relay(reader, writer, compute, size, size + growth).run()

@@ -106,6 +106,18 @@ def test_only_verified_chunks_are_written() -> None:
     assert target.getvalue() == b"a" * CHUNK
 
 
+@pytest.mark.parametrize("bad", [0, 1, 5, 16, 17, 18, 70, 99])
+def test_all_before_the_first_damage_is_written_and_nothing_else(bad: int) -> None:
+    plaintext = b"".join(number.to_bytes(4, "big") * (CHUNK // 4) for number in range(100))
+    sealed = bytearray(stream.seal(KEY, plaintext))
+    for chunk in range(bad, 100, 7):
+        sealed[chunk * (CHUNK + 16)] ^= 1
+    target = io.BytesIO()
+    with pytest.raises(IntegrityError, match=rf"chunk {bad} does"):
+        stream.decrypt_stream(KEY, io.BytesIO(sealed), target)
+    assert target.getvalue() == plaintext[: bad * CHUNK]
+
+
 class _Full(io.RawIOBase):
     """A disk that is full after some writes."""
 
@@ -119,12 +131,28 @@ class _Full(io.RawIOBase):
         return len(data)
 
 
-@pytest.mark.parametrize("writes", [0, 1, 2])
+class _Broken(io.BytesIO):
+    """A file that cannot be read to its end."""
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self.tell() > 20 * CHUNK:
+            raise OSError(5, "input error")
+        return super().readinto(buffer)
+
+
+def test_failure_to_read_is_raised_and_leaves_no_thread() -> None:
+    before = threading.active_count()
+    with pytest.raises(OSError, match="input error"):
+        stream.encrypt_stream(KEY, _Broken(bytes(100 * CHUNK)), io.BytesIO())
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 5])
 def test_failure_to_write_is_raised_and_leaves_no_thread(writes: int) -> None:
     before = threading.active_count()
     with pytest.raises(OSError, match="no space left"):
-        stream.encrypt_stream(KEY, io.BytesIO(bytes(10 * CHUNK)), _Full(writes))
-    sealed = bytearray(stream.seal(KEY, bytes(10 * CHUNK)))
+        stream.encrypt_stream(KEY, io.BytesIO(bytes(100 * CHUNK)), _Full(writes))
+    sealed = bytearray(stream.seal(KEY, bytes(100 * CHUNK)))
     sealed[-1] ^= 1
     with pytest.raises(IntegrityError):
         stream.decrypt_stream(KEY, io.BytesIO(sealed), io.BytesIO())
