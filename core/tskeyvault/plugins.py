@@ -15,9 +15,10 @@ import pluggy
 from . import names
 from .errors import PluginError, VaultError
 from .materialize import default
-from .spec import PROJECT, UI, Options, Pattern, Secret, Stanza, Target, VaultSpec
+from .spec import PROJECT, VaultSpec
+from .values import UI, Options, Pattern, Secret, Stanza, Target
 
-BUILT_IN: Mapping[str, str] = {"age": "tskeyvault_age:Plugin"}
+BUILT_IN: Mapping[str, str] = {"age": "tskeyvault_age.plugin:Plugin"}
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
 
 _ASK_OTHERS = frozenset({"age"})

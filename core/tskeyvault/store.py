@@ -15,7 +15,7 @@ from . import files, limits, names, plugins
 from .errors import IntegrityError, NameInvalidError, NotFoundError, UsageError, VaultError
 from .journal import UNTOLD, Journal, Note, Record, Step
 from .names import Reference
-from .spec import Secret
+from .values import Secret
 
 FOLDER = "secrets"
 MAX_SECRET = 16 << 20

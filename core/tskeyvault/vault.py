@@ -13,9 +13,9 @@ from .errors import IntegrityError, NotFoundError, VaultError
 from .journal import Journal, Note
 from .names import Reference
 from .plugins import Plugins
-from .spec import UI
 from .state import Seen, State
 from .store import Entry, Finished, Store
+from .values import UI
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services

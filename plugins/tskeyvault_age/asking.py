@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from tskeyvault.errors import LockedError, VaultError
-from tskeyvault.spec import UI
+from tskeyvault.values import UI
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ stanza of a type that they do not know.
 from collections.abc import Sequence
 
 from tskeyvault.errors import IntegrityError
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age.faults import damaged
 
 _TYPE = "tskeyvault"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from tskeyvault.errors import LockedError, UsageError
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age import binding as binding_stanza
 from tskeyvault_age import header, stream
 from tskeyvault_age.faults import damaged

@@ -2,12 +2,15 @@
 
 import binascii
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.keys import hkdf
 from tskeyvault_age.relay import Reader
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.hmac import HMAC
 
 MAX_HEADER = 1 << 20
 """Bytes of a header that are looked at."""
@@ -67,15 +70,17 @@ def serialise(stanzas: Sequence[Stanza], file_key: bytes) -> bytes:
         # A text of whole lines is followed by an empty one: a short line ends the body.
         lines += [text[at : at + _COLUMNS] for at in range(0, len(text) + 1, _COLUMNS)]
     authenticated = b"\n".join(lines) + b"\n---"
-    return authenticated + b" " + b64encode(_mac(file_key, authenticated)) + b"\n"
+    return authenticated + b" " + b64encode(_mac(file_key, authenticated).finalize()) + b"\n"
 
 
 def verify(header: Header, file_key: bytes) -> None:
     """Raise IntegrityError unless *header* was made by someone who knew *file_key* (16 bytes)."""
-    import hmac
+    from cryptography.exceptions import InvalidSignature
 
-    if not hmac.compare_digest(header.mac, _mac(file_key, header.authenticated)):
-        raise damaged("MAC", "the header was changed")
+    try:
+        _mac(file_key, header.authenticated).verify(header.mac)
+    except InvalidSignature:
+        raise damaged("MAC", "the header was changed") from None
 
 
 def read(reader: Reader) -> tuple[Header, bytes]:
@@ -113,10 +118,14 @@ def b64decode(text: bytes) -> bytes:
     return data
 
 
-def _mac(file_key: bytes, authenticated: bytes) -> bytes:
-    import hmac
+def _mac(file_key: bytes, authenticated: bytes) -> "HMAC":
+    # The module hmac would load OpenSSL a second time, which takes 4 ms.
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.hmac import HMAC
 
-    return hmac.digest(hkdf(file_key, b"", b"header"), authenticated, "sha256")
+    mac = HMAC(hkdf(file_key, b"", b"header"), SHA256())
+    mac.update(authenticated)
+    return mac
 
 
 def _line(data: bytes, start: int) -> tuple[bytes, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tskeyvault.errors import ConfigError, IntegrityError, LockedError, UsageError
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age import file
 from tskeyvault_age.asking import Ask, Once
 from tskeyvault_age.file import OwnIdentity

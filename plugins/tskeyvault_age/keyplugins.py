@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from tskeyvault.errors import PluginError, UsageError
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age import bech32
 from tskeyvault_age.keys import FILE_KEY_LENGTH
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from tskeyvault.spec import UI, Stanza
+from tskeyvault.values import UI, Stanza
 
 Labels = frozenset[str]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tskeyvault.errors import IntegrityError, VaultError
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age import file
 from tskeyvault_age.header import Header
 from tskeyvault_age.identities import Identities

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tskeyvault import process
 from tskeyvault.errors import LockedError, PluginError, UsageError, VaultError
 from tskeyvault.names import shown
-from tskeyvault.spec import UI, Stanza
+from tskeyvault.values import UI, Stanza
 from tskeyvault_age import bech32, protocol
 from tskeyvault_age.header import MAX_STANZAS
 from tskeyvault_age.keys import FILE_KEY_LENGTH

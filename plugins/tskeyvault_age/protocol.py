@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tskeyvault.errors import IntegrityError, PluginError
 from tskeyvault.names import shown
 from tskeyvault.process import Conversation, conversation
-from tskeyvault.spec import UI
+from tskeyvault.values import UI
 from tskeyvault_age.header import b64decode, b64encode
 
 _COLUMNS = 64

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from tskeyvault.errors import LockedError, UsageError
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.header import b64decode, b64encode
 from tskeyvault_age.keys import check_body, open_file_key, seal_file_key

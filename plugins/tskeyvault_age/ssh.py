@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tskeyvault.errors import UsageError
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age import sshwire
 from tskeyvault_age.asking import Once
 from tskeyvault_age.faults import damaged

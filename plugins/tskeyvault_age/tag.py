@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tskeyvault.errors import UsageError
-from tskeyvault.spec import Stanza
+from tskeyvault.values import Stanza
 from tskeyvault_age import bech32, hpke
 from tskeyvault_age.header import b64encode
 

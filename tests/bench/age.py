@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/bench/age.py [ROUNDS] [MEGABYTES]
 
-Whole processes, from start to end, on files in memory: ours is this Python with `tskeyvault_age` alone, as the
-vault runs it. `start` is the same process with nothing to do. Every `age` on PATH and in .cache/go-age is
+Whole processes, from start to end, on files in memory: ours is the system's Python with `tskeyvault_age` alone, from
+a byte-compiled wheel, run as the program `vault` runs it: without looking for garbage. `start` is the same process with nothing to do. Every `age` on PATH and in .cache/go-age is
 measured. Medians of interleaved rounds; peak memory of our process. Nothing is asserted.
 """
 
@@ -19,7 +19,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+from bench.installed import install
+
 SOURCES = Path(__file__).parents[2]
+PROGRAM = """\
+import gc
+gc.set_threshold(100_000)
+{}
+gc.freeze()
+"""
 ENCRYPT = """\
 import sys
 from tskeyvault_age import file, x25519
@@ -42,7 +51,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     megabytes = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     with tempfile.TemporaryDirectory(dir="/dev/shm") as work:
-        calls = _calls(Path(work), megabytes)
+        calls = _calls(Path(work), install(Path(work)) / "python", megabytes)
         medians = _measure(calls, rounds)
         width = max(map(len, medians))
         for name, median in medians.items():
@@ -54,8 +63,11 @@ def main() -> None:
         print(f"peak memory of the largest process: {_peak(calls['ours encrypt'])} MiB")
 
 
-def _calls(work: Path, megabytes: int) -> dict[str, Callable[[], object]]:
-    made = _python(
+def _calls(work: Path, python: Path, megabytes: int) -> dict[str, Callable[[], object]]:
+    def run(code: str, *arguments: str | Path) -> str:
+        return _run([python, "-I", "-c", PROGRAM.format(code), *arguments])
+
+    made = run(
         "from tskeyvault_age import x25519; i = x25519.X25519Identity.generate(); print(i.export(), i.recipient)"
     )
     identity, recipient = made.split()
@@ -65,9 +77,9 @@ def _calls(work: Path, megabytes: int) -> dict[str, Callable[[], object]]:
         for _ in range(megabytes):
             file.write(os.urandom(10**6))
     calls: dict[str, Callable[[], object]] = {
-        "start": lambda: _python(START),
-        "ours encrypt": lambda: _python(ENCRYPT, plain, sealed, recipient),
-        "ours decrypt": lambda: _python(DECRYPT, sealed, work / "out", work / "identity"),
+        "start": lambda: run(START),
+        "ours encrypt": lambda: run(ENCRYPT, plain, sealed, recipient),
+        "ours decrypt": lambda: run(DECRYPT, sealed, work / "out", work / "identity"),
     }
     theirs = work / "theirs"
     for program in _programs():
@@ -102,13 +114,8 @@ def _peak(call: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _python(code: str, *arguments: str | Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": f"{SOURCES / 'core'}:{SOURCES / 'plugins'}"}
-    return _run([sys.executable, "-c", code, *arguments], environment)
-
-
-def _run(argv: Sequence[str | Path], environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(argv, check=True, capture_output=True, text=True, env=environment)
+def _run(argv: Sequence[str | Path]) -> str:
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 

@@ -26,7 +26,8 @@ from typing import NamedTuple
 
 sys.path.append(str(Path(__file__).parents[1]))
 from bench import corpora, others, releases
-from support import needs, uv, vaults
+from bench.installed import install
+from support import needs, vaults
 
 VALUES = 20
 EXTRA, MOST = 25, 1.5
@@ -90,7 +91,7 @@ def main() -> None:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(cache, Path(work), _environment(Path(work)), rounds)
-        _install(bench.work)
+        install(bench.work)
         _machine()
         _commits(bench)
         _history(bench)
@@ -271,13 +272,6 @@ def _cost(argv: Sequence[str | Path], place: Path, environment: dict[str, str]) 
 def _processor() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def _install(folder: Path) -> None:
-    uv.run("build", "--wheel", "--out-dir", folder)
-    uv.run("venv", "--python", needs.SYSTEM_PYTHON, folder / "installed")
-    python = folder / "installed/bin/python"
-    uv.run("pip", "install", "--python", python, "--compile-bytecode", next(folder.glob("*.whl")))
 
 
 def _environment(work: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
-from support import needs, uv
+from bench.installed import install
 
 KEYS = {
     "gpg's default key": "Key-Type: default\nSubkey-Type: default\n",
@@ -34,7 +34,7 @@ def main() -> None:
     memory = os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"  # noqa: S108 - a tmpfs is what we need
     with tempfile.TemporaryDirectory() as work, tempfile.TemporaryDirectory(dir=memory) as run:
         folder = Path(work)
-        program, environment = _install(folder), _environment(folder)
+        program, environment = str(install(folder) / "vault"), _environment(folder)
         vault = _vault(program, folder, environment)
 
         def timed(*argv: str, **more: str) -> Callable[[], None]:
@@ -83,14 +83,6 @@ def _table(medians: dict[str, float]) -> None:
             print(f"{MANY} secrets: {many / (MANY * shown):.3f} of {MANY} pass show, {kind} (budget 0.1)")
     if not shutil.which("pass"):
         print("pass is not installed: no comparison")
-
-
-def _install(folder: Path) -> str:
-    uv.run("build", "--wheel", "--out-dir", folder)
-    uv.run("venv", "--python", needs.SYSTEM_PYTHON, folder / "installed")
-    python = folder / "installed/bin/python"
-    uv.run("pip", "install", "--python", python, "--compile-bytecode", next(folder.glob("*.whl")))
-    return str(folder / "installed/bin/vault")
 
 
 def _environment(work: Path) -> dict[str, str]:

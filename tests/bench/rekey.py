@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
-from support import needs, uv
+from bench.installed import install
 
 MANY = 1000
 BUDGET = 0.1
@@ -35,7 +35,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
-        program, environment = _install(folder), _environment(folder)
+        program, environment = str(install(folder) / "vault"), _environment(folder)
         vault = _vault(program, folder, environment)
         second = _second(program, folder, environment)
         calls = {
@@ -101,14 +101,6 @@ def _copy(work: Path, tree: Path) -> Path:
     shutil.copytree(tree, copy, symlinks=True)
     os.sync()  # what was copied is not ours to wait for
     return copy
-
-
-def _install(folder: Path) -> str:
-    uv.run("build", "--wheel", "--out-dir", folder)
-    uv.run("venv", "--python", needs.SYSTEM_PYTHON, folder / "installed")
-    python = folder / "installed/bin/python"
-    uv.run("pip", "install", "--python", python, "--compile-bytecode", next(folder.glob("*.whl")))
-    return str(folder / "installed/bin/vault")
 
 
 def _environment(work: Path) -> dict[str, str]:

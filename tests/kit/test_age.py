@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tskeyvault.testing import BackendContract, Member, member
-from tskeyvault_age import Plugin
+from tskeyvault_age.plugin import Plugin
 from tskeyvault_age.x25519 import X25519Identity
 
 

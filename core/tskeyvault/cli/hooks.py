@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from tskeyvault import limits, local
 from tskeyvault.errors import NotFoundError, VaultError
 from tskeyvault.plugins import Plugins
-from tskeyvault.spec import Pattern
+from tskeyvault.values import Pattern
 from tskeyvault.vault import Vault, opened
 from tskeyvault_hooks import check, fingerprints, installer, own, state
 from tskeyvault_hooks.repository import Repository

@@ -8,8 +8,8 @@ from tskeyvault import change, git, limits, names, plugins, recipients
 from tskeyvault.errors import IntegrityError, NotFoundError, UsageError, VaultError
 from tskeyvault.journal import Note
 from tskeyvault.recipients import Change, Recipient, Recipients
-from tskeyvault.spec import Secret
 from tskeyvault.store import FOLDER, Entry
+from tskeyvault.values import Secret
 from tskeyvault.vault import Vault, opened
 
 from . import common, place, terminal

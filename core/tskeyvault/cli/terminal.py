@@ -11,8 +11,8 @@ from tskeyvault import names
 from tskeyvault.errors import DeliveryError, UsageError, VaultError
 
 if TYPE_CHECKING:
-    from tskeyvault.spec import UI
     from tskeyvault.store import Entry
+    from tskeyvault.values import UI
 
 _LONG = 20
 """Steps from which on progress is shown."""

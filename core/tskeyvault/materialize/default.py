@@ -1,7 +1,8 @@
 """The core's own ``vault_materialize``: the plaintext as it is, in a new file."""
 
 from tskeyvault import files
-from tskeyvault.spec import Target, hookimpl
+from tskeyvault.spec import hookimpl
+from tskeyvault.values import Target
 
 
 @hookimpl

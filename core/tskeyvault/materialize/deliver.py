@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tskeyvault import files, limits, names
 from tskeyvault.errors import DeliveryError, PluginError, VaultError
-from tskeyvault.spec import Target
+from tskeyvault.values import Target
 
 MAX_RECORD = 1 << 20
 """Bytes of the record of what was delivered."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tskeyvault import names
 from tskeyvault.config import File
 from tskeyvault.errors import DeliveryError, NotFoundError, UsageError
-from tskeyvault.spec import Target
+from tskeyvault.values import Target
 from tskeyvault.vault import Vault
 
 from . import default, deliver, formats, owners, place

@@ -12,7 +12,7 @@ from tskeyvault import limits
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, UsageError, VaultError
 from tskeyvault.names import shown
 from tskeyvault.plugins import Backend
-from tskeyvault.spec import Secret
+from tskeyvault.values import Secret
 
 from .watch import Watch, told, watched
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-import tskeyvault_age
 from tskeyvault.errors import IntegrityError
 from tskeyvault.spec import Secret, hookimpl
+from tskeyvault_age import plugin
 
 PIECE = 1 << 16
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import tskeyvault_age
 from tskeyvault.errors import IntegrityError
 from tskeyvault.spec import Secret, hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

@@ -1,11 +1,11 @@
 """Broken: a ciphertext that is too short ends in an exception that explains nothing."""
 
-import tskeyvault_age
 from tskeyvault.errors import IntegrityError
 from tskeyvault.spec import Secret, hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import tskeyvault_age
 from tskeyvault.spec import hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

@@ -3,13 +3,13 @@
 import os
 import threading
 
-import tskeyvault_age
 from tskeyvault.spec import Secret, hookimpl
+from tskeyvault_age import plugin
 
 PATH = "tskeyvault-kit-thread"
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

@@ -3,15 +3,15 @@
 import logging
 from collections.abc import Sequence
 
-import tskeyvault_age
 from tskeyvault.spec import hookimpl
+from tskeyvault_age import plugin
 
 log = logging.getLogger("tskeyvault_leaky")
 log.propagate = False
 log.addHandler(logging.NullHandler())
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

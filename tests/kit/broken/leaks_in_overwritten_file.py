@@ -3,11 +3,11 @@
 import os
 import tempfile
 
-import tskeyvault_age
 from tskeyvault.spec import Secret, hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

@@ -1,10 +1,10 @@
 """Broken: it keeps the last value and shows it."""
 
-import tskeyvault_age
 from tskeyvault.spec import Options, Secret, hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     def __init__(self, options: Options):

@@ -2,11 +2,11 @@
 
 import warnings
 
-import tskeyvault_age
 from tskeyvault.spec import Secret, hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

@@ -2,11 +2,11 @@
 
 from typing import cast
 
-import tskeyvault_age
 from tskeyvault.spec import UI, Options, Secret, hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     def __init__(self, options: Options):

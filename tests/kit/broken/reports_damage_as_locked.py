@@ -1,11 +1,11 @@
 """Broken: whatever does not open is said to be locked."""
 
-import tskeyvault_age
 from tskeyvault.errors import IntegrityError, LockedError
 from tskeyvault.spec import Secret, hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

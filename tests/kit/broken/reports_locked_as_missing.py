@@ -1,11 +1,11 @@
 """Broken: what it has no key for is said not to be there."""
 
-import tskeyvault_age
 from tskeyvault.errors import LockedError, NotFoundError
 from tskeyvault.spec import Secret, hookimpl
+from tskeyvault_age import plugin
 
 
-class Plugin(tskeyvault_age.Plugin):
+class Plugin(plugin.Plugin):
     """The hooks of age, of which some are broken."""
 
     @hookimpl

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tskeyvault.spec import Secret
-from tskeyvault_age import Plugin
+from tskeyvault_age.plugin import Plugin
 from tskeyvault_age.x25519 import X25519Identity
 
 # A slow machine is no failure: the first example also pays for the import of the cryptography.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tskeyvault.spec import Secret
-from tskeyvault_age import Plugin
+from tskeyvault_age.plugin import Plugin
 from tskeyvault_age.x25519 import X25519Identity
 
 SIZES = [0, 1, 65535, 65536, 65537, 1 << 20]

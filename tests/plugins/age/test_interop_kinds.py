@@ -104,7 +104,7 @@ def test_passphrases_of_typage() -> None:
 
 
 def test_identity_file_that_age_encrypted(tmp_path: Path) -> None:
-    from tskeyvault_age import Plugin
+    from tskeyvault_age.plugin import Plugin
 
     own = X25519Identity.generate()
     path = tmp_path / "identity.age"

@@ -8,8 +8,9 @@ import pytest
 from plugins.age.softkeys import FakePlugins, Person, plugin_identity, plugin_recipient
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, UsageError, VaultError
 from tskeyvault.spec import Secret, Stanza
-from tskeyvault_age import Plugin, bech32, header
+from tskeyvault_age import bech32, header
 from tskeyvault_age.keyplugins import PluginIdentity, PluginRecipient, check_name
+from tskeyvault_age.plugin import Plugin
 from tskeyvault_age.x25519 import X25519Identity
 
 DEMO = plugin_recipient("demo")

@@ -7,7 +7,8 @@ import pytest
 from plugins.age.softkeys import FakePlugins, Person, plugin_identity, plugin_recipient
 from tskeyvault.errors import ConfigError, LockedError
 from tskeyvault.spec import Secret
-from tskeyvault_age import Plugin, armor, file, scrypt
+from tskeyvault_age import armor, file, scrypt
+from tskeyvault_age.plugin import Plugin
 from tskeyvault_age.scrypt import ScryptRecipient
 from tskeyvault_age.x25519 import X25519Identity
 

@@ -10,7 +10,8 @@ import pytest
 
 from tskeyvault.errors import IntegrityError, LockedError, UsageError
 from tskeyvault.spec import PROJECT, Secret, VaultSpec
-from tskeyvault_age import Plugin, file
+from tskeyvault_age import file
+from tskeyvault_age.plugin import Plugin
 from tskeyvault_age.x25519 import X25519Identity
 
 
@@ -174,7 +175,7 @@ def test_x25519_loads_no_other_kind(identity_file: Path, identity: X25519Identit
     sealed = tmp_path / "x.age"
     sealed.write_bytes(file.encrypt(b"x", [identity.recipient], b""))
     code = (
-        "import sys, pathlib; from tskeyvault_age import Plugin; from tskeyvault.spec import Secret;"
+        "import sys, pathlib; from tskeyvault_age.plugin import Plugin; from tskeyvault.spec import Secret;"
         "plugin = Plugin({'identities': (sys.argv[1],)}); data = pathlib.Path(sys.argv[2]).read_bytes();"
         "plugin.vault_prepare([data]); plugin.vault_decrypt(Secret('a', 'b'), data);"
         "plugin.vault_encrypt(b'x', plugin.vault_own_recipients(), b''); print(*sys.modules)"

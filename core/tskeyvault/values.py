@@ -1,0 +1,68 @@
+"""The values that go between the core and its plugins."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+Options = Mapping[str, object]
+"""A plugin's own table of the local configuration, and what the core puts there for every plugin.
+
+``options["identities"]`` is a tuple of absolute paths (str) of identity files to try, in order.
+``options["ui"]`` is a :class:`UI`, to ask and tell the user.
+"""
+
+
+class UI(Protocol):
+    """The user, who may not be there: every question can be answered with None for that."""
+
+    def message(self, text: str) -> None:
+        """Tell the user *text*, one line, which may come from a hostile place."""
+
+    def confirm(self, question: str, yes: str, no: str) -> bool | None:
+        """Ask *question*, whose answers are called *yes* and *no* (``""``: there is only one)."""
+
+    def public(self, prompt: str) -> str | None:
+        """Ask for something that may be seen."""
+
+    def secret(self, prompt: str) -> bytes | None:
+        """Ask for a passphrase or PIN, without echo."""
+
+
+class Secret(NamedTuple):
+    """Which secret a call is about."""
+
+    name: str
+    """The name without plugin prefix: ``tailscale/container-key``."""
+    path: str
+    """Where its ciphertext lies, relative to the vault: ``secrets/tailscale/container-key.age``."""
+
+
+class Target(NamedTuple):
+    """One file that is about to be delivered to a service."""
+
+    directory: int
+    """An open descriptor of the directory. It was reached without following a link."""
+    name: str
+    """The file's final name, one component. The core renames to it; a plugin never does."""
+    mode: int
+    """Permission bits of the finished file; none for others."""
+    uid: int
+    gid: int
+
+
+class Stanza(NamedTuple):
+    """One stanza of an age header (C2SP age.md): the file key as wrapped for one recipient."""
+
+    args: tuple[str, ...]
+    """The type, then its arguments: at least one, each printable ASCII without spaces."""
+    body: bytes
+
+
+class Pattern(NamedTuple):
+    """What a kind of secret looks like, for the scanner of the git hooks."""
+
+    name: str
+    """What it is called in a report: ``Example API token``."""
+    needle: bytes
+    """At least 4 bytes that stand in every one, at most 128 bytes behind its start."""
+    expression: bytes
+    """For Python's :mod:`re`, matched on bytes; its group 1 is the random part. At most 3 KiB match."""
