@@ -10,7 +10,7 @@ from tskeyvault.values import Stanza
 from tskeyvault_age import bech32, mlkem
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.header import b64decode, b64encode
-from tskeyvault_age.keys import check_body
+from tskeyvault_age.keys import check_body, unwrap_first
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PublicKey, Suite
@@ -99,10 +99,7 @@ class HybridIdentity:
 
         Stanzas of other types are ignored. Raises IntegrityError when one of this type is malformed.
         """
-        for stanza in stanzas:
-            if stanza.args[0] == _TYPE and (file_key := self._open(stanza)) is not None:
-                return file_key
-        return None
+        return unwrap_first(stanzas, _TYPE, self._open)
 
     def _open(self, stanza: Stanza) -> bytes | None:
         from cryptography.exceptions import InvalidTag

@@ -1,5 +1,8 @@
 """Key derivation, and wrapping of the file key, as all recipient types of age share them."""
 
+from collections.abc import Callable, Sequence
+
+from tskeyvault.values import Stanza
 from tskeyvault_age.faults import damaged
 
 FILE_KEY_LENGTH = 16
@@ -13,6 +16,16 @@ def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(secret)
+
+
+def unwrap_first(
+    stanzas: Sequence[Stanza], kind: str, unwrap: Callable[[Stanza], bytes | None]
+) -> bytes | None:
+    """Return the first file key that *unwrap* finds in one of the *stanzas* of that *kind*, or None."""
+    for stanza in stanzas:
+        if stanza.args[0] == kind and (file_key := unwrap(stanza)) is not None:
+            return file_key
+    return None
 
 
 def seal_file_key(wrap_key: bytes, file_key: bytes) -> bytes:

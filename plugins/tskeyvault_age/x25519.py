@@ -8,7 +8,7 @@ from tskeyvault.values import Stanza
 from tskeyvault_age import bech32
 from tskeyvault_age.faults import damaged
 from tskeyvault_age.header import b64decode, b64encode
-from tskeyvault_age.keys import FILE_KEY_LENGTH, hkdf, open_file_key, seal_file_key
+from tskeyvault_age.keys import FILE_KEY_LENGTH, hkdf, open_file_key, seal_file_key, unwrap_first
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -96,10 +96,7 @@ class X25519Identity:
         Stanzas of other types are ignored. Raises IntegrityError when an X25519 stanza is
         malformed. Source: C2SP age.md, section "X25519 recipient stanza".
         """
-        for stanza in stanzas:
-            if stanza.args[0] == _TYPE and (file_key := self._open(stanza)) is not None:
-                return file_key
-        return None
+        return unwrap_first(stanzas, _TYPE, self._open)
 
     def _open(self, stanza: Stanza) -> bytes | None:
         if len(stanza.args) != 2:  # noqa: PLR2004 - the type and the share

@@ -9,6 +9,7 @@ import pytest
 
 import tskeyvault
 from support import needs
+from support.everyday import committed, git, keygen, put
 from support.vaults import Made, Result, made_key, make_vault, run_python, run_vault, services
 from tskeyvault.cli import COMMANDS
 
@@ -19,27 +20,6 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     made = make_vault(tmp_path / "vault")
     monkeypatch.chdir(made.directory)
     return made
-
-
-def git(*arguments: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, cwd=cwd)
-    return done.stdout
-
-
-def committed(cwd: Path | None = None) -> list[str]:
-    """Return the paths that the last commit touched."""
-    return git("show", "--name-only", "--format=", "-z", "HEAD", cwd=cwd).split("\0")[:-1]
-
-
-def put(name: str, value: bytes = b"a value", *options: str) -> None:
-    done = run_vault("insert", name, *options, input=value)
-    assert done.code == 0, done.err
-
-
-def keygen(path: Path) -> str:
-    done = run_vault("keygen", "-o", path)
-    assert done.code == 0, done.err
-    return done.out.decode().strip()
 
 
 def run_shell(script: str) -> Result:

@@ -11,6 +11,7 @@ import pytest
 
 from support import needs
 from support.documents import CHECKOUT
+from support.everyday import commits, committed, git, keygen, put
 from support.vaults import Made, Result, made_key, make_vault, run_python, run_vault, services
 
 LOOK = """\
@@ -39,30 +40,6 @@ def host(vault: Made, tmp_path: Path) -> str:
     done = run_vault("recipients", "add", recipient, "--name", "web1", cwd=vault.directory)
     assert done.code == 0, done.err
     return recipient
-
-
-def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
-
-
-def commits() -> int:
-    return int(git("rev-list", "--count", "HEAD"))
-
-
-def committed() -> set[str]:
-    """Return the paths that the last commit touched."""
-    return set(git("show", "--name-only", "--no-renames", "--format=", "-z", "HEAD").split("\0")[:-1])
-
-
-def put(name: str, value: bytes = b"a value", *options: str) -> None:
-    done = run_vault("insert", name, *options, input=value)
-    assert done.code == 0, done.err
-
-
-def keygen(path: Path) -> str:
-    done = run_vault("keygen", "-o", path)
-    assert done.code == 0, done.err
-    return done.out.decode().strip()
 
 
 def opens(name: str, identity: Path) -> bool:
@@ -346,7 +323,7 @@ def test_a_removed_reader_opens_nothing_new_and_what_to_rotate_is_listed(
     assert run_vault("status").code == 0
     assert commits() == before + 2
     git("reset", "--hard", "--quiet", "HEAD~1")
-    assert committed() == {"secrets/.age-recipients", "secrets/a/1.age", "secrets/b.age"}
+    assert set(committed()) == {"secrets/.age-recipients", "secrets/a/1.age", "secrets/b.age"}
     assert git("log", "-1", "--format=%s") == "Let web1 read no longer all secrets\n"
 
 
@@ -399,7 +376,7 @@ def test_a_reader_is_removed_from_one_folder_only(tmp_path: Path) -> None:
     put("db/a")
     put("b")
     assert run_vault("recipients", "rm", "web1", "--folder", "db").out == b"db/a\n"
-    assert committed() == {"secrets/db/.age-recipients", "secrets/db/a.age"}
+    assert set(committed()) == {"secrets/db/.age-recipients", "secrets/db/a.age"}
     assert not opens("db/a", tmp_path / "host")
     assert opens("b", tmp_path / "host")
 
@@ -445,7 +422,7 @@ def test_rekey_lets_the_present_readers_read_in_one_commit(tmp_path: Path) -> No
     for name in ("a/1", "a/2", "b/1"):
         assert run_vault("show", name, "-i", tmp_path / "host") == Result(0, name.encode(), "")
     assert commits() == count + 1
-    assert committed() == {f"secrets/{name}.age" for name in ("a/1", "a/2", "b/1")}
+    assert set(committed()) == {f"secrets/{name}.age" for name in ("a/1", "a/2", "b/1")}
     assert git("status", "--porcelain") == ""
     before = tree()
     assert run_vault("rekey") == Result(0, b"", "vault: nothing to re-encrypt\n")
@@ -459,7 +436,7 @@ def test_rekey_of_a_folder_leaves_the_others_and_what_is_right_already(tmp_path:
     assert run_vault("rekey", "a/").err.splitlines()[-1] == "vault: re-encrypted 1 of 2 secrets"
     after = tree()
     assert {path for path in after if after[path] != before[path]} == {"secrets/a/1.age"}
-    assert committed() == {"secrets/a/1.age"}
+    assert set(committed()) == {"secrets/a/1.age"}
     assert not opens("b/1", tmp_path / "host")
     assert run_vault("rekey", "none").code == 3
 
