@@ -121,9 +121,9 @@ def _salt_of(state: str) -> bytes:
     path = f"{state}/salt"
     try:
         if not os.path.lexists(path):
-            os.makedirs(state, mode=0o700, exist_ok=True)
+            os.makedirs(state, exist_ok=True)  # for all who share the repository
             with open(
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb"
             ) as file:
                 file.write(os.urandom(_SALT_LENGTH).hex().encode())
         with open(path, "rb") as file:
