@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 def installed(where: Repository) -> "list[str]":
-    """Return the events for which git will run our hooks."""
-    return [event for event, missing in _missing(where).items() if not missing]
+    """Return the events for which git will run our hooks: those of this repository, or those for all."""
+    return [event for event, missing in _missing(_that_count(where)).items() if not missing]
 
 
 def problems(where: Repository) -> "list[str]":
     """Return what keeps the installed hooks from working as they should, in lines."""
+    where = _that_count(where)
     known = recorded(where)
     lines = []
     for event, missing in _missing(where).items():
@@ -28,6 +29,12 @@ def problems(where: Repository) -> "list[str]":
         elif not missing:
             lines += [f"{event}: {stale}" for path in _run(where, event) if (stale := _stale(where, path))]
     return lines
+
+
+def _that_count(where: Repository) -> Repository:
+    """Return *where*, or all of the user's where git's configuration names hooks there and none for this one."""
+    told = where.everywhere or not where.by_configuration or recorded(where)
+    return where if told else Repository(everywhere=True)
 
 
 def _run(where: Repository, event: str) -> "list[str]":

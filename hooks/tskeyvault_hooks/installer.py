@@ -124,8 +124,15 @@ def make(where: Repository) -> None:
     salt = os.path.join(where.state, state.SALT)
     if not where.everywhere:
         files.make_folder(os.path.join(where.state, state.SCANNED), above)
-        if not os.path.lexists(salt):
+        if not _is_salt(files.read(salt)):
             files.write(salt, os.urandom(16).hex().encode(), 0o644)
+
+
+def _is_salt(data: bytes) -> bool:
+    try:
+        return bool(bytes.fromhex(data.decode()))
+    except ValueError:
+        return False
 
 
 def _missing(where: Repository) -> "list[str]":
