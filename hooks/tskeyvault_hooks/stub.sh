@@ -6,12 +6,6 @@ scanner=@SCANNER@
 here=${0%/*}
 @STATE@
 before=@BEFORE@
-case $0 in
-*.legacy)
-  # pre-commit or prek has found this and runs it; what ours would run may be themselves, who refuse to run twice.
-  ! grep -q '^# File generate[d] by pre' "$before" 2>/dev/null || before=$before.legacy
-  ;;
-esac
 
 refuse() {
   echo "vault: $event: $1, so nothing passes" >&2

@@ -23,7 +23,13 @@ SCANS = b"# Lets no key pass. "
 """In those of them that do more than run a hook."""
 KEPT = ".pre-vault"
 """Suffix of the folder, beside git's own, of the hooks that were there before ours."""
-BESIDE = f'"$here{KEPT}/$event"'
+BESIDE = f""""$here{KEPT}/$event"
+case $0 in
+*.legacy)
+  # pre-commit or prek has found this and runs it; what ours would run may be themselves, who refuse to run twice.
+  ! grep -q '^# File generate[d] by pre' "$before" 2>/dev/null || before=$before.legacy
+  ;;
+esac"""
 """For the shell: the one among them."""
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -37,7 +43,9 @@ if [ -n "$GIT_DIR" ] || [ ! -d .git ]; then state=$(git rev-parse --git-common-d
 REPOSITORIES = "repositories"
 """In the state for all repositories: git's directories in which it made theirs, each ended by a zero byte."""
 _REMEMBERED = f"""
-[ -d "$state" ] || {{ printf '%s\\0' "$(cd "${{state%/*}}" && pwd)" >>"${{here%/*}}/{REPOSITORIES}"; }} 2>/dev/null"""
+if [ ! -d "$state" ]; then
+  {{ printf '%s\\0' "$(cd "${{state%/*}}" && pwd)" >>"${{here%/*}}/{REPOSITORIES}" && mkdir "$state"; }} 2>/dev/null
+fi"""
 _PRESENT = '[ -d "$state" ] || refuse "what it knows, in $state, is gone"\n'
 # The hook of the repository may be ours too: then it does all.
 _ONCE = """  { read -r line && IFS= read -r line; } <"$before"
