@@ -48,6 +48,8 @@ def install(where: Repository, *, server: bool) -> "list[str]":
     plan = None if where.by_configuration else _plan(where)
     if plan and plan.folder == where.default:
         kept.refuse_two_of_one(where.default, (*ALL, *OTHERS) if plan.led_to else events)
+    elif not plan and where.default:
+        kept.refuse_what_is_left(where.default)
     make(where)
     try:
         files.write(

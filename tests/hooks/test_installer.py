@@ -155,6 +155,7 @@ def foreign(folder: Path, log: Path) -> None:
     witness.put(folder / "shared.sh", log)
     (folder / "pre-merge-commit").symlink_to("shared.sh")
     (folder / "pre-applypatch").symlink_to("/nowhere")
+    (folder / "post-rewrite").symlink_to("pre-commit")
 
 
 def nothing(repository: Repository) -> None:
