@@ -19,6 +19,7 @@ FILE = scan.ALLOWED
 MAX_SIZE = 1 << 20
 _HEAD = "# What vault scan found and what may stay; vault scan --allow adds a line."
 _SALT = "# salt "
+_MARKS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 _DIGITS = 32
 _SALT_LENGTH = 16
 _MOST_SALT = 64
@@ -51,18 +52,30 @@ def parse(data: bytes) -> Allowed:
 
     Raises ScanError for anything else: a line that is not understood could be a mistake.
     """
-    salt, entries, number = b"", {}, 1
+    entries: dict[str, tuple[str, str]] = {}
+    salts, number, line = [], 1, ""
     try:
         for number, line in enumerate(data.decode().split("\n"), 1):  # noqa: B007 - the error names it
             if line.startswith(_SALT):
-                salt = bytes.fromhex(line.removeprefix(_SALT).strip())
+                salts.append(bytes.fromhex(line.removeprefix(_SALT).strip()))
             elif line.strip() and not line.startswith("#"):
                 fingerprint, until, reason = line.strip().split(maxsplit=2)
                 entries[checked(fingerprint)] = ("" if until == "-" else day(until), reason)
     except (ValueError, ScanError):
+        if line.startswith(_MARKS):
+            raise ScanError(
+                f"{FILE}: line {number} is a mark of a conflict",
+                "keep the lines of both sides, one line with a salt, and allow again what had the other salt",
+            ) from None
         raise ScanError(
             f"{FILE}: line {number} is not understood", "vault scan --allow writes such lines"
         ) from None
+    if len(set(salts)) > 1:
+        raise ScanError(
+            f"{FILE} has two lines with a salt, of two branches",
+            "keep one of them, and allow again what had the other",
+        )
+    salt = salts[0] if salts else b""
     if len(salt) > _MOST_SALT or (entries and not salt):
         raise ScanError(f"{FILE}: its line with the salt is missing or damaged", f"git log -p {FILE} has it")
     return Allowed(salt, entries)
@@ -121,9 +134,9 @@ def _salt_of(state: str) -> bytes:
     path = f"{state}/salt"
     try:
         if not os.path.lexists(path):
-            os.makedirs(state, mode=0o700, exist_ok=True)
+            os.makedirs(state, exist_ok=True)  # for all who share the repository
             with open(
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb"
             ) as file:
                 file.write(os.urandom(_SALT_LENGTH).hex().encode())
         with open(path, "rb") as file:

@@ -3,7 +3,8 @@
 import os
 
 from tskeyvault_hooks import stubs
-from tskeyvault_hooks.installer import keys, read, recorded
+from tskeyvault_hooks.files import read
+from tskeyvault_hooks.installer import keys, left_by_move, recorded
 from tskeyvault_hooks.repository import Repository
 from tskeyvault_hooks.stubs import ALL, OURS
 
@@ -13,26 +14,40 @@ if TYPE_CHECKING:
 
 
 def installed(where: Repository) -> "list[str]":
-    """Return the events for which git will run our hooks."""
-    return [event for event, missing in _missing(where).items() if not missing]
+    """Return the events for which git will run our hooks: those of this repository, or those for all."""
+    return [event for event, missing in _missing(_that_count(where)).items() if not missing]
 
 
 def problems(where: Repository) -> "list[str]":
     """Return what keeps the installed hooks from working as they should, in lines."""
+    where = _that_count(where)
     known = recorded(where)
     lines = []
     for event, missing in _missing(where).items():
-        path = os.path.join(_folder(where), event)
-        if not missing and not _is_current(path):
-            lines.append(f"{event}: '{path}' runs another interpreter or scanner than this one")
-        elif missing and event in known:
+        if missing and event in known:
             lines.append(f"{event}: {missing}")
+        elif not missing:
+            lines += [f"{event}: {stale}" for path in _run(where, event) if (stale := _stale(where, path))]
     return lines
 
 
-def _is_current(path: str) -> bool:
+def _that_count(where: Repository) -> Repository:
+    """Return *where*, or all of the user's where git's configuration names hooks there and none for this one."""
+    told = where.everywhere or not where.by_configuration or recorded(where)
+    return where if told else Repository(everywhere=True)
+
+
+def _run(where: Repository, event: str) -> "list[str]":
+    """Return the hooks of ours that git runs for *event*: those for all repositories run the one of this too."""
+    paths = [os.path.join(folder, event) for folder in (_folder(where), where.default) if folder]
+    return [path for path in dict.fromkeys(paths) if OURS in read(path)]
+
+
+def _stale(where: Repository, path: str) -> str:
     text = read(path)
-    return all(f"={name}\n".encode(errors="surrogateescape") in text for name in stubs.program().values())
+    if not all(f"={name}\n".encode(errors="surrogateescape") in text for name in stubs.program().values()):
+        return f"'{path}' runs another interpreter or scanner than this one"
+    return "" if stubs.knows(text, where) else f"'{path}' is of where this repository was, or of another one"
 
 
 def _folder(where: Repository) -> str:
@@ -54,13 +69,16 @@ def _missing(where: Repository) -> "dict[str, str]":
 
 def _not_told(where: Repository, event: str, off: "Collection[str]") -> str:
     on, command = keys(event)
-    if where.values(on) != [event] or where.values(command) != [stubs.command(where, event)]:
+    values = where.settings.values
+    if values(on) != [event] or values(command) != [stubs.command(where, event)]:
         return "git's configuration does not name it"
     switches = [key for key in (f"hook.vault-{event}.enabled", f"hook.{event}.enabled") if key in off]
     return f"{switches[0]} has switched it off" if switches else ""
 
 
 def _elsewhere(where: Repository, folder: str, event: str) -> str:
+    if was := left_by_move(where):
+        return f"core.hooksPath leads to '{was}', where they were before the repository was moved"
     other = os.path.join(where.default or where.own, event)
     if OURS not in read(os.path.join(folder, event)) and OURS in read(other):
         return f"git looks for hooks in '{folder}', so ours are not run"

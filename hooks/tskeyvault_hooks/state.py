@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from tskeyvault_hooks.own import Own
 
-OWN, KEY, PATTERNS, SALT, SLOW = "own", "own.key", "patterns", "salt", "slow"
-"""Files of the directory: fingerprints and their key, patterns of plugins, the salt of the allow-list's
-fingerprints until there is a list, and a file that says that short words of a message matter too."""
-_SCANNED = "scanned"
+PATTERNS, SALT, SLOW = "patterns", "salt", "slow"
+"""Files of the directory: patterns of plugins, the salt of the allow-list's fingerprints until there is a
+list, and a file, perhaps with a suffix, that says that short words of a message matter too."""
+SCANNED = "scanned"
 """Folder of the directory: the index that was scanned, by the number of the process of git that asked for it."""
 _MOST = 64 << 20
 
@@ -30,8 +30,17 @@ def finder(directory: str) -> Finder:
     return Finder(parse(_read(directory, PATTERNS)), _own(directory))
 
 
+def own_files() -> "tuple[str, str]":
+    """Return what the files are called with the fingerprints of the values that this user can read, and their key.
+
+    Where several share a repository, none can read the key of another, and each has their own.
+    """
+    name = f"own-{os.geteuid()}"
+    return name, f"{name}.key"
+
+
 def _own(directory: str) -> "Own | None":
-    data, key = _read(directory, OWN), _read(directory, KEY)
+    data, key = (_read(directory, name) for name in own_files())
     if not data and not key:
         return None
     from tskeyvault_hooks.own import Own
@@ -79,7 +88,7 @@ def hold(directory: str) -> str:
 
     Whoever changes an index puts another file in its place, so two names of one file are one content.
     """
-    folder = f"{directory}/{_SCANNED}"
+    folder = f"{directory}/{SCANNED}"
     held = f"{folder}/{os.getpid()}.new"
     try:
         os.makedirs(folder, exist_ok=True)

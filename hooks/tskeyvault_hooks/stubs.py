@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 
+from tskeyvault_hooks import files
 from tskeyvault_hooks.hook import EVENTS, SERVER_EVENTS
 from tskeyvault_hooks.repository import Repository
 
@@ -21,9 +22,15 @@ OURS = b'Made by "vault hooks install"'
 SCANS = b"# Lets no key pass. "
 """In those of them that do more than run a hook."""
 KEPT = ".pre-vault"
-"""Suffix of the hook that was there before ours."""
-BESIDE = f'"$here/$event{KEPT}"'
-"""For the shell: that hook."""
+"""Suffix of the folder, beside git's own, of the hooks that were there before ours."""
+BESIDE = f""""$here{KEPT}/$event"
+case $0 in
+*.legacy)
+  # pre-commit or prek has found this and runs it; what ours would run may be themselves, who refuse to run twice.
+  ! grep -q '^# File generate[d] by pre' "$before" 2>/dev/null || before=$before.legacy
+  ;;
+esac"""
+"""For the shell: the one among them."""
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 _STATE_ABOVE = "state=${here%/*}"
@@ -33,6 +40,12 @@ _STATE_BESIDE = """case $here in
 esac"""
 _STATE_OF_EACH = """state=.git/vault
 if [ -n "$GIT_DIR" ] || [ ! -d .git ]; then state=$(git rev-parse --git-common-dir)/vault; fi"""
+REPOSITORIES = "repositories"
+"""In the state for all repositories: git's directories in which it made theirs, each ended by a zero byte."""
+_REMEMBERED = f"""
+if [ ! -d "$state" ]; then
+  {{ printf '%s\\0' "$(cd "${{state%/*}}" && pwd)" >>"${{here%/*}}/{REPOSITORIES}" && mkdir "$state"; }} 2>/dev/null
+fi"""
 _PRESENT = '[ -d "$state" ] || refuse "what it knows, in $state, is gone"\n'
 # The hook of the repository may be ours too: then it does all.
 _ONCE = """  { read -r line && IFS= read -r line; } <"$before"
@@ -51,7 +64,7 @@ def text(where: Repository, event: str, found: str, folder: str, *, scans: bool)
     """Return the hook for *event* in *folder*: it runs *found*, for the shell, and then scans or not."""
     directory = f"state={shlex.quote(where.state)}"
     if where.everywhere:
-        directory = _STATE_OF_EACH
+        directory = _STATE_OF_EACH + (_REMEMBERED if scans else "")
     elif folder == where.default:
         directory = _STATE_BESIDE
     return _filled(where, "stub.sh" if scans else "pass.sh", event, found, directory)
@@ -59,7 +72,8 @@ def text(where: Repository, event: str, found: str, folder: str, *, scans: bool)
 
 def told(where: Repository, event: str) -> bytes:
     """Return the hook for *event* that git's configuration names: git runs the others itself."""
-    return _filled(where, "stub.sh", event, "''", _STATE_OF_EACH if where.everywhere else _STATE_ABOVE)
+    directory = _STATE_OF_EACH + _REMEMBERED if where.everywhere else _STATE_ABOVE
+    return _filled(where, "stub.sh", event, "''", directory)
 
 
 def command(where: Repository, event: str) -> str:
@@ -69,6 +83,17 @@ def command(where: Repository, event: str) -> str:
     path = os.path.join(where.own, event)
     quoted = shlex.quote(path)
     return path if quoted == path else f"exec {quoted}"
+
+
+def is_ours(path: str) -> bool:
+    """Tell whether the file *path* is a hook of ours."""
+    return OURS in files.read(path)
+
+
+def knows(text: bytes, where: Repository) -> bool:
+    """Tell whether our hook with this *text* asks the state of this repository, and not of where it once was."""
+    states = (_STATE_BESIDE, _STATE_ABOVE, _STATE_OF_EACH, f"state={shlex.quote(where.state)}")
+    return any(f"\n{it}\n".encode(errors="surrogateescape") in text for it in states)
 
 
 def leading_to(folder: str) -> str:

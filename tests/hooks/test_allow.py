@@ -183,6 +183,7 @@ def test_two_repositories_have_different_fingerprints(tmp_path: Path, key: bytes
 
 DAMAGED = {
     "marks of a conflict": b"# salt 00\n<<<<<<< HEAD\n=======\n>>>>>>> side\n",
+    "two salts": b"# salt 00\n# salt 01\n",
     "a word": b"# salt 00\nsomething\n",
     "a short fingerprint": b"# salt 00\n0123 - why\n",
     "a fingerprint that is none": b"# salt 00\n" + b"z" * 32 + b" - why\n",
@@ -229,6 +230,74 @@ def test_a_list_in_conflict_allows_nothing(repository: Guarded, key: bytes) -> N
     rows = "".join(f"100644 {blob} {stage}\t{LIST}\n" for stage in (1, 2, 3))
     repository.git("update-index", "--index-info", data=rows.encode())
     assert repository.vault("scan").code == 1
+
+
+def conflicting(repository: Guarded, *secrets: bytes) -> None:
+    """Let two branches allow one of *secrets* each, and merge them."""
+    start = repository.git("rev-parse", "HEAD")
+    for number, secret in enumerate(secrets):
+        repository.git("checkout", "--quiet", "-b", f"side{number}", start)
+        repository.add(f"file{number}", secret)
+        allow(repository, fingerprint(repository.refuses("commit", "--message", "change", key=secret)))
+        repository.git("add", LIST)
+        commits(repository)
+        (repository.directory / ".git/vault/salt").unlink(missing_ok=True)  # as in another clone
+        assert repository.vault("hooks", "install").code == 0
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_a_list_that_two_branches_have_changed_is_merged_by_who_knows(
+    common: bool, repository: Guarded, key: bytes
+) -> None:
+    if common:
+        allow(repository, "0" * 32)
+        repository.git("add", LIST)
+        commits(repository)
+    other = made_key()
+    conflicting(repository, key, other)
+    merged = repository.attempt("merge", "--no-edit", "side0")
+    assert merged.code != 0
+    assert f"CONFLICT ({'content' if common else 'add/add'}): Merge conflict in {LIST}" in merged.out.decode()
+    repository.git("add", LIST)
+    said = repository.refuses("commit", "--no-edit", key=key)
+    told = [line for line in said.splitlines() if line.startswith("vault: ")]
+    (told_line,) = told
+    assert re.fullmatch(
+        rf"vault: pre-commit: {LIST}: line [234] is a mark of a conflict, so nothing passes", told_line
+    )
+    assert "hint: keep the lines of both sides, one line with a salt" in said
+    path = repository.directory / LIST
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if line[0] not in "<=>"))
+    repository.git("add", LIST)
+    if not common:
+        said = repository.refuses("commit", "--no-edit", key=key)
+        assert (
+            f"vault: pre-commit: {LIST} has two lines with a salt, of two branches, so nothing passes" in said
+        )
+        lines = path.read_text().splitlines(keepends=True)
+        (*_, last) = [line for line in lines if line.startswith("# salt ")]
+        path.write_text("".join(line for line in lines if line != last))
+        repository.git("add", LIST)
+        said = repository.refuses("commit", "--no-edit", key=key)
+        allow(repository, fingerprint(said))
+        repository.git("add", LIST)
+    commits(repository)
+    for number, secret in enumerate((key, other)):
+        repository.add(f"again{number}", secret)
+    commits(repository)
+
+
+def test_a_list_that_is_merged_by_union_keeps_all_lines(repository: Guarded, key: bytes) -> None:
+    repository.add(".gitattributes", f"{LIST} merge=union\n".encode())
+    allow(repository, "0" * 32)
+    repository.git("add", LIST)
+    commits(repository)
+    other = made_key()
+    conflicting(repository, key, other)
+    repository.git("merge", "--quiet", "--no-edit", "side0")
+    for number, secret in enumerate((key, other)):
+        repository.add(f"again{number}", secret)
+    commits(repository)
 
 
 def test_lines_of_others_are_kept(repository: Guarded) -> None:

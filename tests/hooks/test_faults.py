@@ -142,7 +142,7 @@ def test_a_damaged_pack_fails_the_scan_of_a_history_in_every_process(repository:
         assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("name", ["patterns", "own", "own.key", "salt"])
+@pytest.mark.parametrize("name", ["patterns", f"own-{os.geteuid()}", f"own-{os.geteuid()}.key", "salt"])
 def test_damaged_state_blocks_a_commit_with_a_key(name: str, repository: Guarded, key: bytes) -> None:
     repository.add("file", key)
     for data in (b"\xff damaged \0\n", b"\n"):

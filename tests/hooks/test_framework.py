@@ -205,13 +205,20 @@ def test_outside_a_repository_nothing_passes(event: str, tmp_path: Path) -> None
     assert "so nothing passes" in done.stderr
 
 
-@pytest.mark.parametrize("first", ["tool", "vault"])
+@pytest.mark.parametrize("first", ["tool", "tool, and again", "vault"])
 def test_the_tool_and_our_own_hooks_get_along(repository: Framed, key: bytes, first: str) -> None:
     folder = repository.directory / ".git/hooks"
     if first == "vault":
         assert repository.run_tool("uninstall", *(f"--hook-type={event}" for event in EVENTS)).code == 0
         witness.put(folder / "pre-commit", repository.directory / "log")
     assert repository.vault("hooks", "install").code == 0
+    if first == "tool, and again":
+        repository.install()  # which runs ours now, and says of itself within them that it is a bug
+        repository.git("commit", "--quiet", "--allow-empty", "--message", "change")
+        repository.add("leak", key)
+        assert "vault: pre-commit: " in repository.refuses(key, "commit", "--message", "change")
+        repository.git("rm", "--quiet", "--force", "leak")
+        assert repository.vault("hooks", "install").code == 0
     if first == "vault":
         repository.install()
         status = repository.vault("hooks", "status")
@@ -232,4 +239,5 @@ def test_the_tool_and_our_own_hooks_get_along(repository: Framed, key: bytes, fi
     assert repository.vault("hooks", "uninstall").code == 0
     assert "Tailscale" not in (folder / "pre-commit").read_text()
     assert repository.tool in (folder / "pre-commit").read_text()
-    assert not list(folder.glob("*.pre-vault"))
+    assert not folder.with_name("hooks.pre-vault").exists()
+    repository.git("commit", "--quiet", "--allow-empty", "--message", "change")

@@ -155,6 +155,7 @@ def foreign(folder: Path, log: Path) -> None:
     witness.put(folder / "shared.sh", log)
     (folder / "pre-merge-commit").symlink_to("shared.sh")
     (folder / "pre-applypatch").symlink_to("/nowhere")
+    (folder / "post-rewrite").symlink_to("pre-commit")
 
 
 def nothing(repository: Repository) -> None:
@@ -209,9 +210,16 @@ def its_own(repository: Repository) -> None:
     foreign(repository.directory / ".git/hooks", repository.directory / "log")
 
 
+def linked(repository: Repository) -> None:
+    shutil.rmtree(repository.directory / ".git/hooks")
+    (repository.directory / ".git/hooks").symlink_to("../scripts")
+    foreign(repository.directory / "scripts", repository.directory / "log")
+
+
 PLACES: dict[str, Callable[[Repository], None]] = {
     "git's own folder": nothing,
     "no folder": no_folder,
+    "a link to a folder in the work tree": linked,
     "a folder in the work tree": relative,
     "a folder elsewhere": absolute,
     "a folder at home": at_home,
@@ -233,7 +241,8 @@ def test_uninstall_brings_back_exactly_what_was_there(place: str, repository: Re
     roots = (repository.directory / ".git", repository.directory, Path.home())
     before, configured = witness.everything(*roots), settings(repository)
     led = ": the hooks there are run by these" in install(repository)
-    assert led == (place not in {"git's own folder", "no folder", "a setting that names git's own folder"})
+    own = {"git's own folder", "no folder", "a link to a folder in the work tree"}
+    assert led == (place not in {*own, "a setting that names git's own folder"})
     assert repository.vault("hooks", "status").code == 0
     assert "pre-commit: 1 key found" in blocks(repository, key)
     install(repository)
@@ -273,14 +282,17 @@ def test_a_hook_that_was_there_can_still_stop_git(repository: Repository, tmp_pa
     install(repository)
     head = repository.git("rev-parse", "HEAD")
     assert repository.attempt("commit", "--allow-empty", "--message", "change").code == 1
-    witness.put(hooks / "pre-commit.pre-vault", tmp_path / "log")
+    witness.put(hooks.with_name("hooks.pre-vault") / "pre-commit", tmp_path / "log")
     assert repository.attempt("commit", "--allow-empty", "--message", "change").code == 1
     assert repository.git("rev-parse", "HEAD") == head
     remote = Repository(tmp_path / "remote", "--bare")
     assert repository.attempt("push", str(remote.directory), "main").code == 1
     assert remote.git("for-each-ref") == ""
     assert [run[0][0] for run in witness.runs(tmp_path / "log")] == [
-        f"{event}.pre-vault" for event in ("pre-commit", "pre-commit", "commit-msg", "pre-push")
+        "pre-commit",
+        "pre-commit",
+        "commit-msg",
+        "pre-push",
     ]
 
 
@@ -291,12 +303,12 @@ def test_a_hook_that_was_there_gets_its_arguments(repository: Repository, tmp_pa
     repository.git("commit", "--quiet", "--allow-empty", "--message", "change")
     repository.git("commit", "--quiet", "--amend", "--no-edit", "--allow-empty")
     assert [run[0] for run in witness.runs(tmp_path / "log")] == [
-        ["pre-commit.pre-vault"],
-        ["prepare-commit-msg.pre-vault", ".git/COMMIT_EDITMSG", "message"],
-        ["commit-msg.pre-vault", ".git/COMMIT_EDITMSG"],
-        ["pre-commit.pre-vault"],
-        ["prepare-commit-msg.pre-vault", ".git/COMMIT_EDITMSG", "commit", "HEAD"],
-        ["commit-msg.pre-vault", ".git/COMMIT_EDITMSG"],
+        ["pre-commit"],
+        ["prepare-commit-msg", ".git/COMMIT_EDITMSG", "message"],
+        ["commit-msg", ".git/COMMIT_EDITMSG"],
+        ["pre-commit"],
+        ["prepare-commit-msg", ".git/COMMIT_EDITMSG", "commit", "HEAD"],
+        ["commit-msg", ".git/COMMIT_EDITMSG"],
     ]
 
 
@@ -344,11 +356,11 @@ def test_what_a_hook_that_was_there_stages_is_scanned(repository: Repository, ke
 def test_two_hooks_for_one_place_are_not_chosen_from(repository: Repository) -> None:
     hooks = repository.directory / ".git/hooks"
     witness.put(hooks / "pre-push", repository.directory / "log")
-    witness.put(hooks / "pre-push.pre-vault", repository.directory / "another log")
+    witness.put(hooks.with_name("hooks.pre-vault") / "pre-push", repository.directory / "another log")
     before = witness.everything(git_dir(repository))
     done = repository.vault("hooks", "install")
     assert done.code == 6
-    assert f"'{hooks}/pre-push' and '{hooks}/pre-push.pre-vault' are both there" in done.err
+    assert f"'{hooks}/pre-push' and '{hooks}.pre-vault/pre-push' are both there" in done.err
     assert witness.everything(git_dir(repository)) == before
 
 
@@ -610,6 +622,8 @@ def test_a_git_directory_that_cannot_be_written_is_left_as_it_is(repository: Rep
     [
         ("git's own folder", "install"),
         ("git's own folder", "uninstall"),
+        ("a link to a folder in the work tree", "install"),
+        ("a link to a folder in the work tree", "uninstall"),
         ("a folder in the work tree", "install"),
         ("a folder for all", "uninstall"),
     ],
@@ -663,9 +677,9 @@ def test_a_hook_of_a_server_gets_what_is_pushed_and_can_refuse_it(
     repository.git("push", "--quiet", str(server.directory), "main", "main:other")
     head = repository.git("rev-parse", "HEAD")
     ((words, given),) = witness.runs(tmp_path / "log")
-    assert words == ["pre-receive.pre-vault"]
+    assert words == ["pre-receive"]
     assert given.decode() == "".join(f"{'0' * 40} {head} refs/heads/{name}\n" for name in ("main", "other"))
-    witness.put(server.directory / "hooks/pre-receive.pre-vault", tmp_path / "log", code=1)
+    witness.put(server.directory / "hooks.pre-vault/pre-receive", tmp_path / "log", code=1)
     assert repository.attempt("push", str(server.directory), ":other").code == 1
 
 
@@ -715,7 +729,7 @@ def test_hooks_for_all_lie_where_the_user_keeps_data(
     install(repository, "--global")
     assert repository.git("config", "core.hooksPath") == str(tmp_path / "my data/tskeyvault/hooks")
     uninstall(repository, "--global")
-    assert list((tmp_path / "my data").iterdir()) == []
+    assert not (tmp_path / "my data").exists()
     monkeypatch.setenv("XDG_DATA_HOME", "relative")  # which the specification says to ignore
     install(repository, "--global")
     assert repository.git("config", "core.hooksPath") == str(Path.home() / ".local/share/tskeyvault/hooks")

@@ -42,7 +42,7 @@ def is_killed(verb: str, steps: int) -> bool:
     """Run *verb* in a process that dies after *steps* changes; tell whether there were more."""
     child = os.fork()
     if not child:
-        for name in ("rename", "link", "unlink", "rmdir", "posix_spawnp"):
+        for name in ("rename", "link", "symlink", "mkdir", "unlink", "rmdir", "posix_spawnp"):
             setattr(os, name, _dying(getattr(os, name), steps))
         run(verb)
         os._exit(0)

@@ -61,6 +61,19 @@ def _no_systemd() -> str:
     check = subprocess.run(["bash", SANDBOX, "check"], check=False, capture_output=True, text=True)
     if check.returncode:
         return check.stdout.strip() or "needs systemd"
+    return _no_system_python()
+
+
+def system_python() -> str:
+    """Return the path of a Python that every user can run; skip without one."""
+    reason = _no_system_python()
+    if reason:
+        pytest.skip(reason)
+    return SYSTEM_PYTHON
+
+
+@functools.cache
+def _no_system_python() -> str:
     version = [SYSTEM_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
     if not Path(SYSTEM_PYTHON).exists() or subprocess.run(version, check=False).returncode:
         return f"needs {SYSTEM_PYTHON} of version 3.11 or newer"

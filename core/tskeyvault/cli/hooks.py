@@ -8,7 +8,7 @@ from tskeyvault.errors import NotFoundError, VaultError
 from tskeyvault.plugins import Plugins
 from tskeyvault.values import Pattern
 from tskeyvault.vault import Vault, opened
-from tskeyvault_hooks import check, fingerprints, installer, own, state
+from tskeyvault_hooks import check, files, fingerprints, installer, kept, own, state
 from tskeyvault_hooks.repository import Repository
 
 from . import common, place, terminal
@@ -56,7 +56,7 @@ def _install(where: Repository, options: Namespace) -> int:
     patterns = [] if where.everywhere else _patterns(options)
     events = installer.install(where, server=options.server)
     if patterns:
-        installer.write(os.path.join(where.state, state.SLOW), b"", 0o644)
+        files.write(os.path.join(where.state, state.SLOW), b"", 0o644)
     if not where.everywhere:
         _write_patterns(where, patterns)
     if missing := [event for event in events if event not in check.installed(where)]:
@@ -78,6 +78,8 @@ def _install(where: Repository, options: Namespace) -> int:
 def _uninstall(where: Repository, _options: Namespace) -> int:
     events = installer.uninstall(where)
     terminal.say(f"uninstalled {', '.join(events)}" if events else "nothing was installed")
+    for path in kept.left(where.default) if where.default else ():
+        terminal.warn(f"'{path}' stays there: another hook has taken its place")
     return 0
 
 
@@ -104,17 +106,23 @@ def _refresh(where: Repository, options: Namespace) -> int:
         values, locked = _values(vault)
     key = os.urandom(own.KEY_LENGTH)
     rendered, left_out = fingerprints.render(values, key)
+    fingerprint_file, key_file = state.own_files()
     patterns = _patterns(options)
-    slow = patterns or fingerprints.has_spaces((value for _, value in values), _RUN)
+    slow = {
+        state.SLOW: bool(patterns),
+        f"{state.SLOW}-{fingerprint_file}": fingerprints.has_spaces((value for _, value in values), _RUN),
+    }
     installer.make(where)
-    if slow:
-        installer.write(os.path.join(where.state, state.SLOW), b"", 0o644)
+    for name, needed in slow.items():
+        if needed:
+            files.write(os.path.join(where.state, name), b"", 0o644)
     _write_patterns(where, patterns)
     # Killed between these two, the hooks let nothing pass until this is done again.
-    for name, data in ((state.KEY, key), (state.OWN, rendered)):
-        installer.write(os.path.join(where.state, name), data, 0o600)
-    if not slow:
-        installer.remove(os.path.join(where.state, state.SLOW))
+    for name, data in ((key_file, key), (fingerprint_file, rendered)):
+        files.write(os.path.join(where.state, name), data, 0o600)
+    for name, needed in slow.items():
+        if not needed:
+            files.remove(os.path.join(where.state, name))
     _tell(values, left_out, locked)
     return 0
 
@@ -149,9 +157,9 @@ def _write_patterns(where: Repository, patterns: list[Pattern]) -> None:
     path = os.path.join(where.state, state.PATTERNS)
     if patterns:
         rendered = state.render((it.name, it.needle, it.expression) for it in patterns)
-        installer.write(path, rendered, 0o644)
+        files.write(path, rendered, 0o644)
     else:
-        installer.remove(path)
+        files.remove(path)
 
 
 def _patterns(options: Namespace) -> list[Pattern]:
