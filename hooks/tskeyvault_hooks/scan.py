@@ -19,8 +19,6 @@ FILE = "a file"
 """What a file is called whose path is not known yet."""
 _SUBMODULE = b"160000"
 _DIFF = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--diff-filter=d")
-_SCISSORS = b" ------------------------ >8 ------------------------\n"
-_DIFFERENCE = b"\ndiff --"
 _SHOWN = 4
 
 
@@ -88,10 +86,6 @@ class Scan:
             for hit in hits:
                 data = data.replace(hit.secret, masked(hit.secret).encode())
         return data.decode(errors="surrogateescape")
-
-    def data(self, data: bytes, place: str) -> None:
-        """Scan *data*, which is called *place*."""
-        self.note(self.finder.find(data), place)
 
     def pieces(self, pieces: "Iterator[bytes]", place: str, path: str = "") -> None:
         """Scan what *pieces* are together, of a *place* or the file *path*; count it as one object."""
@@ -194,19 +188,12 @@ def message(scan: Scan, path: str) -> None:
         raise ScanError("the message of the commit cannot be read") from None
     scan.objects += 1
     scan.bytes += len(text)
-    scan.data(_written(text), "the message of the commit")
+    hits = scan.finder.find(text)
+    if hits:
+        from tskeyvault_hooks import message as written
 
-
-def _written(text: bytes) -> bytes:
-    """Return *text* without the difference that git puts below a line of scissors, which it will cut off.
-
-    Scissors alone prove nothing: with ``git commit -m`` they and all that follows are the message.
-    """
-    written, scissors, rest = text.partition(_SCISSORS)
-    comment = written.rpartition(b"\n")[2]
-    if not comment or not rest.startswith(comment):
-        return text
-    return written + scissors + rest.partition(_DIFFERENCE)[0]
+        hits = scan.finder.find(written.stored(text))
+    scan.note(hits, "the message of the commit")
 
 
 def pushed(scan: Scan, data: bytes, remote: str, url: str) -> None:
