@@ -2,7 +2,7 @@
 
 import os
 
-from tskeyvault_hooks import git
+from tskeyvault_hooks import caller, git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,17 @@ _UNDER_WAY = (
     ("REVERT_HEAD", "git revert --abort"),
 )
 """Files in git's directory that tell what is going on, and how to give it up."""
+
+_KEPT = (
+    "all", "allow-empty", "allow-empty-message", "amend", "cleanup", "gpg-sign", "no-gpg-sign", "reset-author",
+    "verbose",
+)  # fmt: skip
+"""Options of ``git commit`` that the next one needs as well."""
+_NEEDLESS = (
+    "edit", "file", "message", "no-edit", "no-signoff", "no-status", "no-verbose", "no-verify", "quiet", "signoff",
+    "squash", "status", "template", "trailer", "verify",
+)  # fmt: skip
+"""Those that are about the message alone, which git has written by then, or about what git says."""
 
 
 def lines(findings: "Sequence[Finding]", where: str, event: str = "") -> "list[str]":
@@ -83,11 +94,34 @@ def _out_of_the_commit(findings: "Iterable[Finding]", event: str) -> "list[str]"
         else:
             told = [f"take it out of this commit:  {_unstage(paths)}"]
     if any(not found.path for found in findings):
-        told.append(
-            "take it out of the message:  "
-            'git commit --edit --file="$(git rev-parse --git-path COMMIT_EDITMSG)"'
-        )
+        told.append(_out_of_the_message(caller.commands()))
     return told
+
+
+def _out_of_the_message(asked: "Sequence[tuple[str, list[str]]]") -> str:
+    """Return how to commit with another message what git, by its commands *asked*, did not commit with this one."""
+    names = [command for command, _ in asked]
+    name = "MERGE_MSG" if names[:1] == ["merge"] else "COMMIT_EDITMSG"
+    options = caller.of_commit(asked[0][1]) if names[:1] == ["commit"] else {}
+    if options is None or options.keys() - {*_KEPT, *_NEEDLESS}:
+        return "take it out of the message, and commit again as before"
+    kept = "".join(
+        f" --{option}{f'={value}' if value else ''}" for option, value in options.items() if option in _KEPT
+    )
+    file = f'"$(git rev-parse --git-path {name})"'
+    then = next((f" && git {command} --continue" for command in names if _goes_on(command)), "")
+    return f"take it out of the message:  git commit{kept} --edit --file={file}{then}"
+
+
+def _goes_on(command: str) -> bool:
+    """Tell whether *command* of git has more to do than the commit that was blocked."""
+    if command not in {"cherry-pick", "revert"}:
+        return command == "rebase"
+    try:
+        with open(f"{_directory()}/sequencer/todo", "rb") as file:
+            return len(file.readlines()) > 1
+    except OSError:
+        return False
 
 
 def _unstage(paths: "Iterable[str]") -> str:
@@ -152,5 +186,9 @@ def _commit(name: str) -> str:
 
 def _under_way() -> str:
     """Return what gives up the merge, rebase and so on that is under way, or ``""``."""
-    directory = git.ask("rev-parse", "--git-dir").decode(errors="surrogateescape").removesuffix("\n")
+    directory = _directory()
     return next((end for name, end in _UNDER_WAY if os.path.exists(f"{directory}/{name}")), "")
+
+
+def _directory() -> str:
+    return git.ask("rev-parse", "--git-dir").decode(errors="surrogateescape").removesuffix("\n")
