@@ -3,6 +3,7 @@
 import os
 
 from tskeyvault_hooks import caller, git
+from tskeyvault_hooks.scan import HEAD_OF, NAME_OF_REF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ STAGED, PUSHED, RECEIVED, COMMITTED, HISTORY, FILES, OUTSIDE = (
 )  # fmt: skip
 """Where keys were found: in what is about to be committed, to be pushed, to be received, in commits, in all of
 a repository, in files or a stream, and in those where there is no repository."""
+_OF_TAGS = ("the message of a tag", f"{HEAD_OF} tag")
 _LONG = 1500
 """Characters of a command that are still shown whole."""
 _EVERYTHING = "':(top)*'"
@@ -137,8 +139,22 @@ def _out_of_commits(findings: "Iterable[Finding]") -> "list[str]":
         told = ["take it out of the last commit:  git add the file without it, and git commit --amend"]
     elif commits:
         told = [f"take it out of its commit, marked as edit:  git rebase --interactive {_before(commits)}"]
-    if any(found.place == "the message of a tag" for found in findings):
+    if any(found.place == f"{HEAD_OF} commit" for found in findings):
+        told.append(
+            "of its author or committer, when git config user.name is right:  git commit --amend --reset-author"
+        )
+    if any(found.place in _OF_TAGS for found in findings):
         told.append("take it out of the tag:  git tag --annotate --force NAME NAME^{}")
+    return told + _out_of_the_names(findings)
+
+
+def _out_of_the_names(findings: "Iterable[Finding]") -> "list[str]":
+    names = [it.place.removeprefix(NAME_OF_REF) for it in findings if it.place.startswith(NAME_OF_REF)]
+    told = []
+    if any(name.startswith(" refs/heads/") for name in names):
+        told.append("give the branch another name:  git branch --move OLD NEW")
+    if any(name.startswith(" refs/tags/") for name in names):
+        told.append("give the tag another name:  git tag NEW OLD && git tag --delete OLD")
     return told
 
 
@@ -148,7 +164,7 @@ def _out_of_the_history(findings: "Iterable[Finding]") -> "list[str]":
         told = ["take it out of all commits, here and in every clone:  git filter-repo --replace-text FILE"]
     if any(found.place.startswith("object ") for found in findings):
         told.append("remove what no commit has:  git gc --prune=now")
-    return told
+    return told + _out_of_the_names(findings)
 
 
 def _no_secret(findings: "Sequence[Finding]", where: str) -> str:

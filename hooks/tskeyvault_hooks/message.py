@@ -1,7 +1,8 @@
-"""What git will store of the message of a commit that it lets a hook see: all, or what stands above the scissors.
+"""What git will store of the message of a commit that it lets a hook see: without comments and what is below scissors.
 
 As ``git commit`` has it (``cleanup_message`` in sequencer.c, ``wt_status_locate_end`` in wt-status.c of git 2.55):
-it cuts at the first line of scissors if it was told ``--verbose``, or if it cleans up by them and has an editor open.
+it cuts at the first line of scissors if it was told ``--verbose``, or if it cleans up by them and has an editor open;
+and it takes comments out if it was told to, or has an editor open and was told nothing else.
 """
 
 import os
@@ -16,34 +17,30 @@ _NO_EDITOR = ":"
 
 
 def stored(text: bytes) -> bytes:
-    """Return what git will store of *text*: all of it where it is not sure that git cuts something off.
+    """Return what git will store of *text*: all of it where it is not sure that git takes something out.
 
     Raises ScanError.
     """
-    if _SCISSORS not in text:
-        return text
-    settings = _settings()
-    comments = {settings.get("core.commentchar", ""), settings.get("core.commentstring", "")}
-    if "auto" in comments or not _cuts(settings):  # git chose one, and does not say which
-        return text
-    line = b"\n" + _comment() + _SCISSORS
-    place = (b"\n" + text).find(line)
-    return text if place < 0 else text[:place]
-
-
-def _cuts(settings: "dict[str, str]") -> bool:
-    """Tell whether the git that asks will for sure cut at the scissors."""
     command, arguments = next(iter(caller.commands()), ("", []))
     options = caller.of_commit(arguments) if command == "commit" else None
-    if options is None:
-        return False
+    settings = _settings()
+    if options is None or "auto" in (settings.get("core.commentchar"), settings.get("core.commentstring")):
+        return text  # git chose what begins a comment, and does not say which
+    comment = _comment()
+    cleanup = options.get("cleanup", settings.get("commit.cleanup", "default"))
+    edited = os.environ.get("GIT_EDITOR") != _NO_EDITOR
+    if _is_verbose(options, settings) or (edited and cleanup == "scissors"):
+        text = (b"\n" + text).partition(b"\n" + comment + _SCISSORS)[0][1:]
+    if cleanup == "strip" or (edited and cleanup == "default"):
+        text = b"\n".join(b"" if line.startswith(comment) else line for line in text.split(b"\n"))
+    return text
+
+
+def _is_verbose(options: "dict[str, str]", settings: "dict[str, str]") -> bool:
     if "verbose" in options:
         return True
-    verbose = settings.get("commit.verbose", "").lower()
-    if "no-verbose" not in options and (verbose in _YES or verbose.strip("0").isdecimal()):
-        return True
-    cleanup = options.get("cleanup", settings.get("commit.cleanup"))
-    return cleanup == "scissors" and os.environ.get("GIT_EDITOR") != _NO_EDITOR
+    setting = settings.get("commit.verbose", "").lower()
+    return "no-verbose" not in options and (setting in _YES or setting.strip("0").isdecimal())
 
 
 def _settings() -> "dict[str, str]":

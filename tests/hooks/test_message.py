@@ -1,4 +1,4 @@
-"""What of a message is scanned: what git will store, which ends at a line of scissors only where git cuts there."""
+"""What of a message is scanned: what git will store, without comments and what is below scissors only where it cuts."""
 
 from itertools import product
 from pathlib import Path
@@ -92,6 +92,39 @@ def test_what_a_newer_git_keeps_is_scanned_too(arguments: str, settings: str, tm
     check(
         tmp_path, arguments, settings, sure=False
     )  # the tests may start it in a way that does not show its options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "editor", "kept"),
+    [
+        ([], True, False),
+        ([], False, True),
+        (["--cleanup=strip"], False, False),
+        (["--cleanup=whitespace"], True, True),
+        (["-v"], True, False),
+        (["--cleanup=scissors"], True, True),
+        (["-c", "core.commentChar=;"], True, True),
+    ],
+    ids=str,
+)
+def test_a_key_in_a_comment_is_an_alarm_where_git_keeps_it(
+    arguments: list[str], tmp_path: Path, *, editor: bool, kept: bool
+) -> None:
+    repository, key = guarded(tmp_path / "repository"), made_key()
+    message = repository.write("../message", b"words\n# " + key + b"\n")
+    settings = arguments[:2] if arguments[:1] == ["-c"] else []
+    source = [] if editor else ["--file", str(message)]
+    words = [*settings, "commit", "--allow-empty", *source, *arguments[len(settings) :]]
+    done = repository.attempt(*words, env={"GIT_EDITOR": f"cp '{message}'"})
+    assert (done.code != 0) == kept
+    assert key not in repository.git("cat-file", "commit", "HEAD").encode()
+
+
+def test_an_untracked_file_with_a_key_in_its_name_is_no_alarm(tmp_path: Path) -> None:
+    repository, key = guarded(tmp_path / "repository"), made_key()
+    repository.write(key.decode())
+    repository.git("commit", "--allow-empty", env={"GIT_EDITOR": "sed -i 1s/^/a-long-word-of-the-message/"})
+    assert key not in repository.git("cat-file", "commit", "HEAD").encode()
 
 
 def test_an_alias_is_understood(tmp_path: Path) -> None:

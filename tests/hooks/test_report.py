@@ -465,7 +465,7 @@ def _reword(work: Repository, key: str) -> Done:
 
 
 # By how many commits each brings, when it is done.
-WAYS = {
+WAYS: dict[Callable[[Repository, str], Done], int] = {
     _staged: 1, _amended: 1, _all: 1, _empty: 1, _verbose: 1, _merge: 1, _end_of_a_merge: 1, _cherry_pick: 1,
     _two_cherry_picks: 2, _end_of_a_cherry_pick: 1, _revert: 1, _rebase: 2, _reword: 2,
 }  # fmt: skip
@@ -556,6 +556,25 @@ def test_a_tag_with_a_key_in_its_message_is_to_be_made_anew(tmp_path: Path, work
     anew = command(blocked.err, "take it out of the tag").replace("NAME", "v1")
     shell(anew, work.directory, GIT_EDITOR="echo fine >")
     work.git("push", str(server.directory), "v1")
+
+
+def test_an_author_and_names_with_a_key_are_mended_by_the_commands_that_are_named(
+    tmp_path: Path, work: Repository
+) -> None:
+    server = Repository(tmp_path / "server", "--bare")
+    work.add("a")
+    keys = [made_key().decode() for _ in range(3)]
+    work.git("commit", "--quiet", "--message", "x", "--author", f"{keys[0]} <a@b>")
+    work.git("tag", keys[1])
+    work.git("branch", "--move", keys[2])
+    blocked = work.attempt("push", server.directory, keys[1], keys[2])
+    assert blocked.err.count("\n  the ") == 3
+    shell(command(blocked.err, "of its author or committer"), work.directory, GIT_EDITOR="true")
+    shell(command(blocked.err, "give the branch another name").replace("OLD NEW", "fine"), work.directory)
+    retag = command(blocked.err, "give the tag another name").replace("OLD", keys[1]).replace("NEW", "v1")
+    shell(f"{retag} && git tag --force v1 fine", work.directory)  # it was on the commit of that author
+    work.git("push", server.directory, "fine", "v1")
+    assert server.vault("scan", "--history").code == 0
 
 
 def test_a_server_says_what_a_clone_can_do(tmp_path: Path) -> None:
