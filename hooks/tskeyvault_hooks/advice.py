@@ -2,7 +2,8 @@
 
 import os
 
-from tskeyvault_hooks import git
+from tskeyvault_hooks import caller, git
+from tskeyvault_hooks.scan import HEAD_OF, NAME_OF_REF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ STAGED, PUSHED, RECEIVED, COMMITTED, HISTORY, FILES, OUTSIDE = (
 )  # fmt: skip
 """Where keys were found: in what is about to be committed, to be pushed, to be received, in commits, in all of
 a repository, in files or a stream, and in those where there is no repository."""
+_OF_TAGS = ("the message of a tag", f"{HEAD_OF} tag")
 _LONG = 1500
 """Characters of a command that are still shown whole."""
 _EVERYTHING = "':(top)*'"
@@ -27,6 +29,17 @@ _UNDER_WAY = (
     ("REVERT_HEAD", "git revert --abort"),
 )
 """Files in git's directory that tell what is going on, and how to give it up."""
+
+_KEPT = (
+    "all", "allow-empty", "allow-empty-message", "amend", "cleanup", "gpg-sign", "no-gpg-sign", "reset-author",
+    "verbose",
+)  # fmt: skip
+"""Options of ``git commit`` that the next one needs as well."""
+_NEEDLESS = (
+    "edit", "file", "message", "no-edit", "no-signoff", "no-status", "no-verbose", "no-verify", "quiet", "signoff",
+    "squash", "status", "template", "trailer", "verify",
+)  # fmt: skip
+"""Those that are about the message alone, which git has written by then, or about what git says."""
 
 
 def lines(findings: "Sequence[Finding]", where: str, event: str = "") -> "list[str]":
@@ -83,11 +96,34 @@ def _out_of_the_commit(findings: "Iterable[Finding]", event: str) -> "list[str]"
         else:
             told = [f"take it out of this commit:  {_unstage(paths)}"]
     if any(not found.path for found in findings):
-        told.append(
-            "take it out of the message:  "
-            'git commit --edit --file="$(git rev-parse --git-path COMMIT_EDITMSG)"'
-        )
+        told.append(_out_of_the_message(caller.commands()))
     return told
+
+
+def _out_of_the_message(asked: "Sequence[tuple[str, list[str]]]") -> str:
+    """Return how to commit with another message what git, by its commands *asked*, did not commit with this one."""
+    names = [command for command, _ in asked]
+    name = "MERGE_MSG" if names[:1] == ["merge"] else "COMMIT_EDITMSG"
+    options = caller.of_commit(asked[0][1]) if names[:1] == ["commit"] else {}
+    if options is None or options.keys() - {*_KEPT, *_NEEDLESS}:
+        return "take it out of the message, and commit again as before"
+    kept = "".join(
+        f" --{option}{f'={value}' if value else ''}" for option, value in options.items() if option in _KEPT
+    )
+    file = f'"$(git rev-parse --git-path {name})"'
+    then = next((f" && git {command} --continue" for command in names if _goes_on(command)), "")
+    return f"take it out of the message:  git commit{kept} --edit --file={file}{then}"
+
+
+def _goes_on(command: str) -> bool:
+    """Tell whether *command* of git has more to do than the commit that was blocked."""
+    if command not in {"cherry-pick", "revert"}:
+        return command == "rebase"
+    try:
+        with open(f"{_directory()}/sequencer/todo", "rb") as file:
+            return len(file.readlines()) > 1
+    except OSError:
+        return False
 
 
 def _unstage(paths: "Iterable[str]") -> str:
@@ -103,8 +139,22 @@ def _out_of_commits(findings: "Iterable[Finding]") -> "list[str]":
         told = ["take it out of the last commit:  git add the file without it, and git commit --amend"]
     elif commits:
         told = [f"take it out of its commit, marked as edit:  git rebase --interactive {_before(commits)}"]
-    if any(found.place == "the message of a tag" for found in findings):
+    if any(found.place == f"{HEAD_OF} commit" for found in findings):
+        told.append(
+            "of its author or committer, when git config user.name is right:  git commit --amend --reset-author"
+        )
+    if any(found.place in _OF_TAGS for found in findings):
         told.append("take it out of the tag:  git tag --annotate --force NAME NAME^{}")
+    return told + _out_of_the_names(findings)
+
+
+def _out_of_the_names(findings: "Iterable[Finding]") -> "list[str]":
+    names = [it.place.removeprefix(NAME_OF_REF) for it in findings if it.place.startswith(NAME_OF_REF)]
+    told = []
+    if any(name.startswith(" refs/heads/") for name in names):
+        told.append("give the branch another name:  git branch --move OLD NEW")
+    if any(name.startswith(" refs/tags/") for name in names):
+        told.append("give the tag another name:  git tag NEW OLD && git tag --delete OLD")
     return told
 
 
@@ -114,7 +164,7 @@ def _out_of_the_history(findings: "Iterable[Finding]") -> "list[str]":
         told = ["take it out of all commits, here and in every clone:  git filter-repo --replace-text FILE"]
     if any(found.place.startswith("object ") for found in findings):
         told.append("remove what no commit has:  git gc --prune=now")
-    return told
+    return told + _out_of_the_names(findings)
 
 
 def _no_secret(findings: "Sequence[Finding]", where: str) -> str:
@@ -152,5 +202,9 @@ def _commit(name: str) -> str:
 
 def _under_way() -> str:
     """Return what gives up the merge, rebase and so on that is under way, or ``""``."""
-    directory = git.ask("rev-parse", "--git-dir").decode(errors="surrogateescape").removesuffix("\n")
+    directory = _directory()
     return next((end for name, end in _UNDER_WAY if os.path.exists(f"{directory}/{name}")), "")
+
+
+def _directory() -> str:
+    return git.ask("rev-parse", "--git-dir").decode(errors="surrogateescape").removesuffix("\n")

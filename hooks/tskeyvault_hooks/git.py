@@ -7,7 +7,7 @@ from tskeyvault_hooks.faults import ScanError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _GIT = ("git", "--literal-pathspecs", "--no-replace-objects")
 _NO_BARE = ("-c", "safe.bareRepository=explicit")
@@ -93,6 +93,14 @@ def ask(*arguments: str) -> bytes:
     Raises ScanError when it fails.
     """
     return Process(arguments).read()
+
+
+def ask_about(command: "Sequence[str]", names: "Iterable[str]") -> bytes:
+    """Return what git answers to *command*, which reads *names*.
+
+    Raises ScanError when it fails.
+    """
+    return Process(command, stored("".join(f"{name}\n" for name in names).encode())).read()
 
 
 def among(command: "Sequence[str]", revisions: "Sequence[str]") -> Process:

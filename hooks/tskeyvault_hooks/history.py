@@ -5,7 +5,7 @@ import os
 
 from tskeyvault_hooks import git
 from tskeyvault_hooks.faults import ScanError
-from tskeyvault_hooks.scan import FILE, Finding, Scan
+from tskeyvault_hooks.scan import FILE, HEAD_OF, MESSAGES, Finding, Scan, names_of_refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _FEW = 1000
 """Objects that one process scans before another would have started."""
 _MOST_LOOKED_UP = 100
+_LONGEST_HEAD = 1 << 20
 _SHORT_ID = 12
 _DIFF = ("diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "--no-abbrev", "-z")
 
@@ -41,6 +42,7 @@ def whole(scan: Scan) -> None:
         scan.objects += objects
         scan.bytes += size
         scan.findings += findings
+    names_of_refs(scan, git.ask("for-each-ref", "--format=%(refname)").split(b"\n"))
     if scan.objects < len(ids):
         raise ScanError(f"git has {len(ids)} objects and gave {scan.objects}", "see: git fsck")
 
@@ -107,9 +109,23 @@ def locate(scan: Scan) -> None:
             found.place = found.path = scan.shown(path)
         else:
             found.place = f"object {found.object[:_SHORT_ID]}"
-    for found in scan.findings:
-        if found.object and found.place == "the message of a commit":
-            found.commit = found.object
+    for found in [it for it in scan.findings if it.object and it.place in MESSAGES][:_MOST_LOOKED_UP]:
+        _locate_in_text(found)
+
+
+def _locate_in_text(found: Finding) -> None:
+    """Say of *found* in a commit or tag whether it stands above the message, and otherwise in which line of that."""
+    kind = MESSAGES[found.place]
+    if kind == "commit":
+        found.commit = found.object
+    asked = git.Process(["cat-file", kind, found.object])
+    head, _, _ = git.read_some(asked.output, _LONGEST_HEAD).partition(b"\n\n")
+    asked.status()
+    lines = head.count(b"\n") + 1
+    if found.line > lines:
+        found.line -= lines + 1
+    else:
+        found.place = f"{HEAD_OF} {kind}"
 
 
 def _first_commits(ids: "Sequence[str]", revisions: "Sequence[str]") -> "dict[str, tuple[str, str]]":

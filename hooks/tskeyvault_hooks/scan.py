@@ -17,10 +17,14 @@ ALLOWED = ".tskeyvault-allow"
 """The file with what may stay."""
 FILE = "a file"
 """What a file is called whose path is not known yet."""
+MESSAGES = {"the message of a commit": "commit", "the message of a tag": "tag"}
+"""What the text of a commit and of a tag is called."""
+HEAD_OF = "the header of a"
+"""How what stands above a message is called: author and committer."""
+NAME_OF_REF = "the name of the ref"
+"""How it is called where the name of a branch or tag has a key, and the name follows."""
 _SUBMODULE = b"160000"
 _DIFF = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--diff-filter=d")
-_SCISSORS = b" ------------------------ >8 ------------------------\n"
-_DIFFERENCE = b"\ndiff --"
 _SHOWN = 4
 
 
@@ -53,7 +57,8 @@ class Scan:
         *inline* is whether a line can say of itself that it is allowed: not where others decide.
         """
         self.finder = finder
-        self._state = state
+        self.state = state
+        """The directory of state, or ``""``."""
         self._outside = outside
         self._inline = inline
         self._allowed: Allowed | None = None
@@ -69,7 +74,7 @@ class Scan:
         if self._allowed is None:
             from tskeyvault_hooks import allow
 
-            self._allowed = allow.Allowed(b"", {}) if self._outside else allow.stored(self._state)
+            self._allowed = allow.Allowed(b"", {}) if self._outside else allow.stored(self.state)
         return self._allowed
 
     def note(self, hits: "Iterable[Hit]", place: str, object_id: str = "", path: str = "") -> None:
@@ -88,10 +93,6 @@ class Scan:
             for hit in hits:
                 data = data.replace(hit.secret, masked(hit.secret).encode())
         return data.decode(errors="surrogateescape")
-
-    def data(self, data: bytes, place: str) -> None:
-        """Scan *data*, which is called *place*."""
-        self.note(self.finder.find(data), place)
 
     def pieces(self, pieces: "Iterator[bytes]", place: str, path: str = "") -> None:
         """Scan what *pieces* are together, of a *place* or the file *path*; count it as one object."""
@@ -194,39 +195,60 @@ def message(scan: Scan, path: str) -> None:
         raise ScanError("the message of the commit cannot be read") from None
     scan.objects += 1
     scan.bytes += len(text)
-    scan.data(_written(text), "the message of the commit")
+    hits = scan.finder.find(text)
+    if hits:
+        from tskeyvault_hooks import message as written
 
-
-def _written(text: bytes) -> bytes:
-    """Return *text* without the difference that git puts below a line of scissors, which it will cut off.
-
-    Scissors alone prove nothing: with ``git commit -m`` they and all that follows are the message.
-    """
-    written, scissors, rest = text.partition(_SCISSORS)
-    comment = written.rpartition(b"\n")[2]
-    if not comment or not rest.startswith(comment):
-        return text
-    return written + scissors + rest.partition(_DIFFERENCE)[0]
+        hits = scan.finder.find(written.stored(text))
+    scan.note(hits, "the message of the commit")
 
 
 def pushed(scan: Scan, data: bytes, remote: str, url: str) -> None:
     """Scan what a push sends: *data* is what pre-push is given to read. Raises ScanError."""
+    from tskeyvault_hooks.places import Place
+
     # What is pushed comes first, as it was typed: "HEAD^{/some words}" has blanks.
-    new = [_id(line.rsplit(b" ", 3), 4) for line in data.split(b"\n") if line]
-    known = "--remotes" if remote == url else f"--remotes={remote}"
-    _new_objects(scan, new, ["--not", known])
+    rows = [_checked(line.rsplit(b" ", 3), 4) for line in data.split(b"\n") if line]
+    new = _new_refs(scan, [(row[1], row[2]) for row in rows])
+    if new:
+        place = Place(scan.state, remote, url)
+        there = [row[3].decode() for row in rows if _is_id(row[3]) and row[3].strip(b"0")]
+        objects_of(scan, [*new, *(f"^{name}" for name in place.has(there))])
+        if not scan.findings:
+            place.remember()
 
 
 def received(scan: Scan, data: bytes) -> None:
     """Scan what a server receives: *data* is what pre-receive is given to read. Raises ScanError."""
-    new = [_id(line.split(b" ", 2), 3) for line in data.split(b"\n") if line]
-    _new_objects(scan, new, ["--not", "--all"])
+    rows = [_checked(line.split(b" ", 2), 3) for line in data.split(b"\n") if line]
+    new = _new_refs(scan, [(row[1], row[2]) for row in rows])
+    if new:
+        objects_of(scan, [*new, "--not", "--all"])
 
 
-def _id(fields: "Sequence[bytes]", count: int) -> str:
-    if len(fields) != count or not fields[1] or fields[1].strip(b"0123456789abcdef"):
+def _checked(fields: "list[bytes]", count: int) -> "list[bytes]":
+    if len(fields) != count or not _is_id(fields[1]):
         raise ScanError("what git says of the push is not understood")
-    return fields[1].decode()
+    return fields
+
+
+def _is_id(name: bytes) -> bool:
+    return bool(name) and not name.strip(b"0123456789abcdef")
+
+
+def _new_refs(scan: Scan, rows: "Iterable[tuple[bytes, bytes]]") -> "list[str]":
+    """Scan the names in *rows* of id and ref, without those that are deleted: their ids are zeros. Return the ids."""
+    new = [(name.decode(), ref) for name, ref in rows if name.strip(b"0")]
+    names_of_refs(scan, [ref for _, ref in new])
+    return [name for name, _ in new]
+
+
+def names_of_refs(scan: Scan, names: "Iterable[bytes]") -> None:
+    """Scan the whole names of branches, tags and other refs."""
+    for name in names:
+        hits = scan.finder.find(name)
+        if hits:
+            scan.note(hits, f"{NAME_OF_REF} {scan.shown(os.fsdecode(name))}")
 
 
 def between(scan: Scan, revisions: str) -> None:
@@ -236,12 +258,6 @@ def between(scan: Scan, revisions: str) -> None:
     if probe.status()[0] or not known or revisions.startswith("-"):  # not shown: it may be anything
         raise ScanError("git knows no such range of commits", "main..HEAD is one")
     objects_of(scan, [revisions])
-
-
-def _new_objects(scan: Scan, new: "Sequence[str]", known: "Sequence[str]") -> None:
-    ids = [name for name in new if name.strip("0")]  # zeros: a ref is deleted
-    if ids:
-        objects_of(scan, [*ids, *known])
 
 
 def objects_of(scan: Scan, revisions: "list[str]") -> None:
@@ -304,8 +320,6 @@ def masked(secret: bytes) -> str:
 
 
 def _what(found: git.Object) -> str:
-    return {
-        "commit": "the message of a commit",
-        "tag": "the message of a tag",
-        "tree": "the name of a file",
-    }.get(found.kind, FILE)
+    if found.kind == "tree":
+        return "the name of a file"
+    return next((place for place, kind in MESSAGES.items() if kind == found.kind), FILE)

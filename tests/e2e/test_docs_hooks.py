@@ -171,5 +171,5 @@ def test_what_is_not_found_is_not_found() -> None:
     key = made_key()
     done = Scan(Finder(), outside=True)
     for data in (key.hex().encode(), key[:20] + b" + " + key[20:], key.replace(b"-", b"%2D")):
-        done.data(data, "x")
+        done.pieces(iter([data]), "x")
     assert done.findings == []

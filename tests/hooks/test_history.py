@@ -68,12 +68,19 @@ def test_keys_outside_of_files_are_found_in_the_history(repository: Guarded, key
     commit = repository.git("rev-parse", "HEAD")
     repository.git("tag", "--annotate", "--file", "-", "v1", data=made_key())
     repository.leak(made_key().decode(), b"clean\n")
+    repository.git("update-ref", f"refs/x/{made_key().decode()}", "HEAD~1")
+    repository.git(
+        "tag", "--annotate", "--message", "x", "v2", env={"GIT_COMMITTER_NAME": made_key().decode()}
+    )
     found = {
-        (place, commit) for place, _, commit in reported(repository.vault("scan", "--history", "--json"))
+        (place.partition("/")[0], commit)
+        for place, _, commit in reported(repository.vault("scan", "--history", "--json"))
     }
     assert found == {
         ("the message of a commit", commit),
         ("the message of a tag", ""),
+        ("the header of a tag", ""),
+        ("the name of the ref refs", ""),
         ("the name of a file", ""),
     }
 

@@ -108,6 +108,39 @@ def _forced(client: Guarded, key: bytes) -> list[str]:
     return ["--force", "main"]
 
 
+def _author(client: Guarded, key: bytes) -> list[str]:
+    client.lets_by(
+        "commit", "--quiet", "--allow-empty", "--author", f"{key.decode()} <a@b>", "--message", "x"
+    )
+    return ["main"]
+
+
+def _committer(client: Guarded, key: bytes) -> list[str]:
+    env = {"GIT_COMMITTER_EMAIL": f"{key.decode()}@example.org"}
+    client.lets_by("commit", "--quiet", "--allow-empty", "--message", "x", env=env)
+    return ["main"]
+
+
+def _tagger(client: Guarded, key: bytes) -> list[str]:
+    client.git("tag", "--annotate", "--message", "x", "v1", env={"GIT_COMMITTER_NAME": key.decode()})
+    return ["v1"]
+
+
+def _name_of_a_branch(client: Guarded, key: bytes) -> list[str]:
+    client.git("branch", f"fix/{key.decode()}")
+    return [f"fix/{key.decode()}"]
+
+
+def _name_of_a_tag(client: Guarded, key: bytes) -> list[str]:
+    client.git("tag", key.decode())
+    return ["--tags"]
+
+
+def _name_over_there(client: Guarded, key: bytes) -> list[str]:
+    client.git("branch", "fine")
+    return [f"fine:refs/heads/{key.decode()}"]
+
+
 def _mirror(client: Guarded, key: bytes) -> list[str]:
     client.git("update-ref", "refs/elsewhere/x", client.git("hash-object", "-w", "--stdin", data=key))
     return ["--mirror"]
@@ -175,6 +208,12 @@ CASES: dict[str, Callable[[Guarded, bytes], list[str]]] = {
     "a message of a tag": _tag_message,
     "a tag of a tree": _tag_of_a_tree,
     "a forced push": _forced,
+    "a name of an author": _author,
+    "an address of a committer": _committer,
+    "a name of a tagger": _tagger,
+    "a name of a branch": _name_of_a_branch,
+    "a name of a tag": _name_of_a_tag,
+    "a name of a branch over there": _name_over_there,
     "a mirror": _mirror,
     "a commit named by an expression with blanks": _expression_with_blanks,
     "a branch with other blanks in its name": _name_with_a_wide_blank,
@@ -186,7 +225,10 @@ CASES: dict[str, Callable[[Guarded, bytes], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+OF_NAMES = ("a name of a branch", "a name of a tag", "a name of a branch over there")
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
 def test_a_key_does_not_leave(case: str, client: Guarded, key: bytes) -> None:
     arguments = CASES[case](client, key)
     there = _remote(client).refs()
@@ -195,7 +237,7 @@ def test_a_key_does_not_leave(case: str, client: Guarded, key: bytes) -> None:
     assert _remote(client).refs() == there
 
 
-@pytest.mark.parametrize("case", sorted(CASES.keys() - {"what a graft hides"}))
+@pytest.mark.parametrize("case", sorted(CASES.keys() - {"what a graft hides", *OF_NAMES}))
 def test_a_key_does_not_arrive(case: str, sender: Guarded, key: bytes) -> None:
     arguments = CASES[case](sender, key)
     there = _remote(sender).refs()
@@ -205,20 +247,39 @@ def test_a_key_does_not_arrive(case: str, sender: Guarded, key: bytes) -> None:
     assert key not in _remote(sender).attempt("cat-file", "--batch-all-objects", "--batch").out
 
 
+@pytest.mark.parametrize("case", OF_NAMES)
+def test_a_ref_with_a_key_in_its_name_does_not_arrive(case: str, sender: Guarded, key: bytes) -> None:
+    arguments = CASES[case](sender, key)
+    there = _remote(sender).refs()
+    done = sender.attempt("push", "origin", *arguments)  # git itself says which ref was refused
+    said = [line for line in done.err.splitlines() if "vault" in line or "the name of the ref" in line]
+    assert "remote: vault: pre-receive: 1 key found, so nothing passes" in said[0]
+    assert not any(key.decode() in line for line in said)
+    assert (done.code != 0, _remote(sender).refs()) == (True, there)
+
+
+@pytest.mark.parametrize(
+    ("case", "place"),
+    [
+        (_message, "the message of a commit:3"),
+        (_author, "the header of a commit:3"),
+        (_tag_message, "the message of a tag:3"),
+        (_tagger, "the header of a tag:4"),
+        (_name_of_a_tag, "the name of the ref refs/tags/tskey-"),
+    ],
+)
+def test_the_report_of_a_push_says_where_outside_of_files_it_is(
+    case: Callable[[Guarded, bytes], list[str]], place: str, client: Guarded, key: bytes
+) -> None:
+    assert f"\n  {place}" in client.refuses("push", "origin", *case(client, key), key=key)
+
+
 def test_the_report_of_a_push_names_commit_and_path(client: Guarded, key: bytes) -> None:
     commit = client.leak("deep/schlüssel datei", b"a\nkey = " + key)
     client.commit("deep/schlüssel datei", b"clean\n")
     said = client.refuses("push", "origin", "main", key=key)
     assert "  deep/schlüssel datei:2: Tailscale key " in said
     assert f" in commit {commit[:7]}" in said
-
-
-def test_a_push_to_a_url_sends_only_what_no_remote_has(client: Guarded, key: bytes, tmp_path: Path) -> None:
-    other = Repository(tmp_path / "other", "--bare")
-    client.git("push", "--quiet", other.directory, "main")
-    client.leak("file", key)
-    client.refuses("push", other.directory, "main", key=key)
-    client.refuses("push", f"file://{other.directory}", "main", key=key)
 
 
 def test_what_one_remote_has_may_not_go_to_another(client: Guarded, key: bytes, tmp_path: Path) -> None:
@@ -245,6 +306,18 @@ def test_what_holds_no_key_goes_through(client: Guarded) -> None:
         client.git("push", "--quiet", "origin", *arguments)
     assert "refs/tags/v1" in _remote(client).refs()
     assert "a\u00a0b" not in _remote(client).refs()
+
+
+def test_a_ref_with_a_key_in_its_name_can_be_deleted(client: Guarded, key: bytes) -> None:
+    client.git("push", "--quiet", "--no-verify", "origin", f"main:{key.decode()}")
+    client.git("push", "--quiet", "origin", "--delete", key.decode())
+    assert key.decode() not in _remote(client).refs()
+
+
+def test_a_server_lets_a_ref_with_a_key_in_its_name_be_deleted(sender: Guarded, key: bytes) -> None:
+    _remote(sender).git("branch", key.decode(), "main")
+    sender.git("push", "--quiet", "origin", "--delete", key.decode())
+    assert key.decode() not in _remote(sender).refs()
 
 
 def test_what_holds_no_key_arrives(sender: Guarded) -> None:

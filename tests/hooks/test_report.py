@@ -6,18 +6,20 @@ import re
 import secrets
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
-from support.repositories import Repository
+from support.repositories import Done, Repository
 from support.vaults import PATH, made_key
 from tskeyvault_hooks import advice, report
 from tskeyvault_hooks.finder import Finder, Hit
 from tskeyvault_hooks.scan import Finding, Scan, masked
 
 FINGERPRINT = "0" * 32
+UNDER_WAY = ("CHERRY_PICK_HEAD", "MERGE_HEAD", "REVERT_HEAD", "rebase-merge", "sequencer")
 ODD_NAMES = [
     b".env",
     b"-rf",
@@ -235,16 +237,21 @@ def test_sarif_of_what_is_no_file_and_of_nothing_is_valid_too() -> None:
 
 def shell(command: str, cwd: Path, **env: str) -> None:
     """Do in a shell what a hint says."""
+    done = in_a_shell(command, cwd, **env)
+    assert done.code == 0, f"{command}: {done.err}"
+
+
+def in_a_shell(command: str, cwd: Path, **env: str) -> Done:
+    """Do in a shell what a hint says, however it ends."""
     done = subprocess.run(
         ["sh", "-euc", command],
         cwd=cwd,
         capture_output=True,
-        text=True,
         check=False,
         timeout=60,
         env={**os.environ, **env},
     )
-    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return Done(done.returncode, done.stdout, done.stderr.decode())
 
 
 def command(said: str, what: str) -> str:
@@ -376,14 +383,126 @@ def test_an_operation_that_is_blocked_can_be_given_up_by_the_command_that_is_nam
         assert (work.git("branch", "--show-current"), work.git("rev-parse", "HEAD")) == (branch, before)
 
 
-def test_a_message_with_a_key_can_be_mended_by_the_command_that_is_named(work: Repository) -> None:
+def _in_the_message(work: Repository, key: str, *arguments: str) -> Done:
+    return work.attempt("commit", "--message", f"words\n\nand {key}", *arguments)
+
+
+def _staged(work: Repository, key: str) -> Done:
     work.add("a")
-    key = made_key()
-    blocked = work.attempt("commit", "--message", f"words\n\nand {key.decode()}")
-    assert blocked.code == 1
-    mend = command(blocked.err, "take it out of the message")
-    shell(mend, work.directory / "sub", GIT_EDITOR="sed -i '/^and /d'")
-    assert work.git("log", "-1", "--format=%B").strip() == "words"
+    return _in_the_message(work, key)
+
+
+def _amended(work: Repository, key: str) -> Done:
+    return _in_the_message(work, key, "--amend")
+
+
+def _all(work: Repository, key: str) -> Done:
+    work.write("sub/one", b"changed\n")
+    return _in_the_message(work, key, "-a", "--no-verify")
+
+
+def _empty(work: Repository, key: str) -> Done:
+    return _in_the_message(work, key, "--allow-empty", "--quiet", "--signoff")
+
+
+def _verbose(work: Repository, key: str) -> Done:
+    work.write("sub/one", b"changed\n")
+    return work.attempt("commit", "-av", env={"GIT_EDITOR": f"sed -i '1s/^/words\\n\\nand {key}/'"})
+
+
+def _begun(work: Repository, key: str) -> Repository:
+    """Make the branches ``side``, with *key* in two messages of somebody else, and ``own``, which is another way."""
+    work.git("switch", "--quiet", "--create", "side")
+    for name in "ab":
+        work.add(name)
+        tree, text = work.git("write-tree"), f"words {key}"
+        made = work.git("commit-tree", tree, "-p", "HEAD", "-m", text, env={"GIT_AUTHOR_NAME": "Another"})
+        work.git("update-ref", "HEAD", made)
+    work.git("switch", "--quiet", "--create", "own", "HEAD~2")
+    work.commit("c")
+    return work
+
+
+def _merge(work: Repository, key: str) -> Done:
+    return _begun(work, key).attempt("merge", "-m", f"words\n\nand {key}", "side")
+
+
+def _end_of_a_merge(work: Repository, key: str) -> Done:
+    _begun(work, key).git("merge", "--no-commit", "side")
+    return _in_the_message(work, key)
+
+
+def _cherry_pick(work: Repository, key: str) -> Done:
+    return _begun(work, key).attempt("cherry-pick", "side~1")
+
+
+def _two_cherry_picks(work: Repository, key: str) -> Done:
+    return _begun(work, key).attempt("cherry-pick", "side~1", "side")
+
+
+def _end_of_a_cherry_pick(work: Repository, key: str) -> Done:
+    _cherry_pick(work, key)
+    return work.attempt("cherry-pick", "--continue", env={"GIT_EDITOR": "true"})
+
+
+def _revert(work: Repository, key: str) -> Done:
+    _begun(work, key).git("reset", "--quiet", "--hard", "side")
+    return work.attempt("revert", "--no-edit", "HEAD")
+
+
+def _rebase(work: Repository, key: str) -> Done:
+    return _begun(work, key).attempt("rebase", "own", "side")
+
+
+def _reword(work: Repository, key: str) -> Done:
+    for name in "ab":
+        work.commit(name)
+    env = {
+        "GIT_SEQUENCE_EDITOR": "sed -i 1s/^pick/reword/",
+        "GIT_EDITOR": f"sed -i '1s/^/words\\n\\nand {key}/'",
+    }
+    return work.attempt("rebase", "--interactive", "HEAD~2", env=env)
+
+
+# By how many commits each brings, when it is done.
+WAYS: dict[Callable[[Repository, str], Done], int] = {
+    _staged: 1, _amended: 1, _all: 1, _empty: 1, _verbose: 1, _merge: 1, _end_of_a_merge: 1, _cherry_pick: 1,
+    _two_cherry_picks: 2, _end_of_a_cherry_pick: 1, _revert: 1, _rebase: 2, _reword: 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", WAYS, ids=lambda how: how.__name__[1:].replace("_", " "))
+def test_a_message_with_a_key_can_be_mended_by_the_command_that_is_named(
+    work: Repository, how: Callable[[Repository, str], Done]
+) -> None:
+    work.commit("two")
+    key = made_key().decode()
+    done = how(work, key)
+    editor = f"sed -i -e 's/{key}//' -e '/^Signed-off/d'"
+    for _ in range(WAYS[how]):  # another commit of the same operation may have a key of its own
+        if done.code == 0:
+            break
+        command_ = command(done.err, "take it out of the message")
+        done = in_a_shell(command_, work.directory / "sub", GIT_EDITOR=editor)
+    assert done.code == 0, done.err
+    assert not any((work.directory / ".git" / name).exists() for name in UNDER_WAY)
+    assert work.git("status", "--porcelain") == ""
+    messages = work.git("log", "--first-parent", f"-{WAYS[how]}", "--format=%an%n%B")
+    assert key not in messages
+    assert "words" in messages
+    assert ("Another" in messages) == (
+        how in {_cherry_pick, _two_cherry_picks, _end_of_a_cherry_pick, _rebase}
+    )
+    assert "diff --git" not in messages
+
+
+@pytest.mark.parametrize(
+    "more", [["staged"], ["--author", "a <b@c>"], ["--reset-author", "--amend", "--verb"]]
+)
+def test_what_is_not_done_by_a_command_is_to_be_done_as_before(work: Repository, more: list[str]) -> None:
+    work.add("staged")
+    said = _in_the_message(work, made_key().decode(), *more).err
+    assert "hint: take it out of the message, and commit again as before\n" in said
 
 
 def test_a_blocked_push_of_the_last_commit_is_mended_by_amending(tmp_path: Path, work: Repository) -> None:
@@ -437,6 +556,25 @@ def test_a_tag_with_a_key_in_its_message_is_to_be_made_anew(tmp_path: Path, work
     anew = command(blocked.err, "take it out of the tag").replace("NAME", "v1")
     shell(anew, work.directory, GIT_EDITOR="echo fine >")
     work.git("push", str(server.directory), "v1")
+
+
+def test_an_author_and_names_with_a_key_are_mended_by_the_commands_that_are_named(
+    tmp_path: Path, work: Repository
+) -> None:
+    server = Repository(tmp_path / "server", "--bare")
+    work.add("a")
+    keys = [made_key().decode() for _ in range(3)]
+    work.git("commit", "--quiet", "--message", "x", "--author", f"{keys[0]} <a@b>")
+    work.git("tag", keys[1])
+    work.git("branch", "--move", keys[2])
+    blocked = work.attempt("push", server.directory, keys[1], keys[2])
+    assert blocked.err.count("\n  the ") == 3
+    shell(command(blocked.err, "of its author or committer"), work.directory, GIT_EDITOR="true")
+    shell(command(blocked.err, "give the branch another name").replace("OLD NEW", "fine"), work.directory)
+    retag = command(blocked.err, "give the tag another name").replace("OLD", keys[1]).replace("NEW", "v1")
+    shell(f"{retag} && git tag --force v1 fine", work.directory)  # it was on the commit of that author
+    work.git("push", server.directory, "fine", "v1")
+    assert server.vault("scan", "--history").code == 0
 
 
 def test_a_server_says_what_a_clone_can_do(tmp_path: Path) -> None:
