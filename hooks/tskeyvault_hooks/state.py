@@ -18,6 +18,8 @@ list, and a file, perhaps with a suffix, that says that short words of a message
 SCANNED = "scanned"
 """Folder of the directory: the index that was scanned, by the number of the process of git that asked for it."""
 _MOST = 64 << 20
+_BEGAN = 19
+"""When a process began, among what stands behind its name: see proc_pid_stat(5)."""
 
 
 def finder(directory: str) -> Finder:
@@ -101,9 +103,11 @@ def hold(directory: str) -> str:
 
 
 def mark(held: str, caller: str) -> None:
-    """Remember that the index *held* has no key, for the git whose process is *caller*."""
+    """Remember that the index *held* has no key, for the git whose process is *caller*, and for no later one of that number."""
     try:
-        os.rename(held, f"{held.rpartition('/')[0]}/{caller}")
+        with open(f"/proc/{caller}/stat", "rb") as file:
+            began = file.read().rpartition(b") ")[2].split()[_BEGAN].decode()
+        os.rename(held, f"{held.rpartition('/')[0]}/{caller}-{began}")
     except OSError:
         return  # it is only scanned twice
 

@@ -363,10 +363,21 @@ def test_a_marker_of_another_process_or_another_index_counts_for_nothing(
         repository.refuses("commit", "--no-verify", "--message", "change", key=key)
 
 
-def test_a_scan_counts_for_one_commit(repository: Guarded) -> None:
+def test_a_scan_counts_for_no_later_process_of_the_same_number(repository: Guarded, key: bytes) -> None:
     # In a container every git can have the same number.
-    repository.commit("file")
-    assert repository.marks() == []
+    repository.add("file", key)
+    (repository.directory / ".git/vault/scanned").mkdir(exist_ok=True)
+    mark = 'ln .git/index ".git/vault/scanned/$$-$2" && "$1" README'
+    began = "$(cut -d ' ' -f 22 /proc/$$/stat)"
+    for number, code in (("1", 1), (began, 0)):
+        done = subprocess.run(
+            ["sh", "-c", mark.replace("$2", number), "sh", repository.hook("prepare-commit-msg")],
+            cwd=repository.directory,
+            env={**os.environ, "GIT_INDEX_FILE": ".git/index"},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == code
 
 
 def test_a_marker_of_the_same_process_counts_for_the_same_index_alone(

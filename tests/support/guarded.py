@@ -55,7 +55,7 @@ class Guarded(Repository):
     def marks(self) -> list[str]:
         """Return the processes of git for which the hooks know an index without a key."""
         folder = self.directory / ".git/vault/scanned"
-        return sorted(path.name for path in folder.glob("*") if path.name.isdecimal())
+        return sorted(path.name for path in folder.glob("*") if not path.name.endswith(".new"))
 
     def staged(self) -> str:
         """Return what is in the index."""
