@@ -25,6 +25,8 @@ _KEY = 4 << 10
 _SECRET = 512
 """Bytes of a folded secret that tell it from others, however it is folded."""
 _MOST = 10_000
+_SHORTEST_OF_MORE = 12
+"""Bytes of the shortest key of a plugin that is found in base64."""
 _INLINE = b"vault:allow "
 _UTF_8, _UTF_16_LE, _UTF_16_BE = b"\n", b"\n\0", b"\0\n"
 """How a line ends; UTF-32 ends with those of UTF-16."""
@@ -50,13 +52,16 @@ class Finder:
 
     def __init__(self, more: "Iterable[Kind]" = (), own: "Own | None" = None):
         self._kinds = (*KINDS, *more)
+        more_kinds = len(self._kinds) > len(KINDS)
+        self._any_shape = more_kinds or own is not None
         self._needles = tuple(dict.fromkeys(needle for kind in self._kinds for needle in kind.needles))
         self._by_stem: dict[bytes, list[bytes]] = {}
         for needle in self._needles:
             stem = next((stem for stem in STEMS if stem in needle), needle)
             self._by_stem.setdefault(stem, []).append(needle)
         self._own = own
-        self._run = min(encoded.RUN, own.shortest * 4 // 3) if own else encoded.RUN
+        shortest = min(own.shortest if own else encoded.RUN, _SHORTEST_OF_MORE if more_kinds else encoded.RUN)
+        self._run = min(encoded.RUN, shortest * 4 // 3)
         self._in_base64: tuple[bytes, ...] = ()
 
     def may_hold(self, data: bytes) -> bool:
@@ -118,7 +123,7 @@ class Finder:
         return own is not None and any(own.tells(inner) for _, _, inner in _inner_texts(text))
 
     def _is_wide(self, shaped: bytes) -> bool:
-        return encoded.is_wide(shaped) or (self._own is not None and encoded.alternates(shaped))
+        return encoded.is_wide(shaped) or (self._any_shape and encoded.alternates(shaped))
 
     def _look(self, data: bytes, begin: int, end: int, lines: "_Lines") -> "Iterator[Hit]":
         """Yield the keys in *data* that begin from *begin* to *end*."""
@@ -256,9 +261,21 @@ def _surroundings(text: bytes, needles: "Iterable[bytes]") -> "Iterator[tuple[in
     yield start, end
 
 
+def is_reason(text: bytes) -> bool:
+    """Tell whether *text* may say why something is allowed: it has a word of three letters, of any alphabet."""
+    import re
+
+    return re.search(rb"[A-Za-z\x80-\xff]{3}", text) is not None
+
+
 def _is_allowed(text: bytes, place: int) -> bool:
-    """Tell whether the line of *place* says that it is allowed, and why."""
+    """Tell whether the line of *place*, where a key begins, says that it is allowed, and why."""
     start = text.rfind(b"\n", max(0, place - _LINE), place) + 1 or max(0, place - _LINE)
     end = text.find(b"\n", place, place + _LINE)
-    _, said, reason = text[start : end if end >= 0 else place + _LINE].partition(_INLINE)
-    return bool(said and reason.strip(b" \t\r#*/->"))
+    said = text.find(_INLINE, start, end if end >= 0 else place + _LINE)
+    if said < 0:
+        return False
+    # The key itself is no reason.
+    return is_reason(
+        text[said + len(_INLINE) : place if said < place else end if end >= 0 else place + _LINE]
+    )

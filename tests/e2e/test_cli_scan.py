@@ -150,8 +150,8 @@ def test_a_key_that_is_put_in_the_wrong_place_is_not_repeated(work: Repository) 
         ["--range", key],
         ["--range", f"{key}..HEAD"],
         [key],
-        ["--allow", key, "--reason", "x"],
-        ["--allow", "0" * 32, "--reason", "x", "--until", key],
+        ["--allow", key, "--reason", "a test"],
+        ["--allow", "0" * 32, "--reason", "a test", "--until", key],
         ["--history", key],
         ["--staged", key],
     )
@@ -211,7 +211,7 @@ def test_outside_a_repository_files_and_a_stream_can_be_scanned(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--staged"], ["--history"], ["--range", "a..b"], ["--allow", "0" * 32, "--reason", "x"]],
+    [[], ["--staged"], ["--history"], ["--range", "a..b"], ["--allow", "0" * 32, "--reason", "a test"]],
 )
 def test_outside_a_repository_the_rest_says_so_in_one_line(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "empty").mkdir()
@@ -302,10 +302,10 @@ def test_what_cannot_be_scanned_leaves_no_document(work: Repository) -> None:
         ["--range", "", "a"],
         ["--stdin", "a"],
         ["--allow", "", "a"],
-        ["--reason", "x"],
+        ["--reason", "a test"],
         ["--until", "2999-01-31"],
-        ["--allow", "0" * 32, "--reason", "x", "--json"],
-        ["--allow", "0" * 32, "--history", "--reason", "x"],
+        ["--allow", "0" * 32, "--reason", "a test", "--json"],
+        ["--allow", "0" * 32, "--history", "--reason", "a test"],
         ["--hist"],
     ],
     ids=" ".join,
@@ -359,17 +359,20 @@ def test_it_is_allowed_for_a_clone_too_and_from_a_subfolder(tmp_path: Path, work
 def test_the_list_is_sorted_and_keeps_what_is_in_it(work: Repository) -> None:
     names = [secrets.token_hex(16) for _ in range(5)]
     for name in names:
-        assert work.vault("scan", "--allow", name, "--reason", name[:4], "--until", "2999-1-5").code == 0
+        assert (
+            work.vault("scan", "--allow", name, "--reason", f"as {name[:4]} says", "--until", "2999-1-5").code
+            == 0
+        )
     lines = (work.directory / ALLOWED).read_text().splitlines()
     assert [line for line in lines if line[0] != "#"] == [
-        f"{name} 2999-01-05 {name[:4]}" for name in sorted(names)
+        f"{name} 2999-01-05 as {name[:4]} says" for name in sorted(names)
     ]
 
 
 def test_one_whose_time_is_over_alarms_again(work: Repository) -> None:
     work.add("a", made_key())
     name = fingerprint(work)
-    assert work.vault("scan", "--allow", name, "--reason", "x", "--until", "2999-01-31").code == 0
+    assert work.vault("scan", "--allow", name, "--reason", "a test", "--until", "2999-01-31").code == 0
     work.git("add", ALLOWED)
     assert work.vault("scan").code == 0
     text = (work.directory / ALLOWED).read_bytes().replace(b"2999", b"2020")
@@ -383,12 +386,12 @@ def test_one_whose_time_is_over_alarms_again(work: Repository) -> None:
         (["--allow", "0" * 32], 2, "why?"),
         (["--allow", "0" * 32, "--reason", " \n"], 2, "why?"),
         (["--allow", "0" * 32, "--reason", "a\x1b[2J"], 2, "the reason is no text of one line"),
-        (["--allow", "0" * 31, "--reason", "x"], 6, "that is no fingerprint"),
-        (["--allow", "", "--reason", "x"], 6, "that is no fingerprint"),
-        (["--allow", "x" * 32, "--reason", "x"], 6, "that is no fingerprint"),
-        (["--allow", "0" * 32, "--reason", "x", "--until", "soon"], 6, "a day is written as 2027-01-31"),
-        (["--allow", "0" * 32, "--reason", "x", "--until", ""], 6, "a day is written as 2027-01-31"),
-        (["--allow", "0" * 32, "--reason", "x", "--until", "2020-01-31"], 2, "that day is over"),
+        (["--allow", "0" * 31, "--reason", "a test"], 6, "that is no fingerprint"),
+        (["--allow", "", "--reason", "a test"], 6, "that is no fingerprint"),
+        (["--allow", "x" * 32, "--reason", "a test"], 6, "that is no fingerprint"),
+        (["--allow", "0" * 32, "--reason", "a test", "--until", "soon"], 6, "a day is written as 2027-01-31"),
+        (["--allow", "0" * 32, "--reason", "a test", "--until", ""], 6, "a day is written as 2027-01-31"),
+        (["--allow", "0" * 32, "--reason", "a test", "--until", "2020-01-31"], 2, "that day is over"),
     ],
 )
 def test_what_cannot_be_allowed_changes_nothing(

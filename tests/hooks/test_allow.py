@@ -1,5 +1,6 @@
 """``.tskeyvault-allow`` and ``vault:allow``: what was found and may stay, and nothing beside it."""
 
+import base64
 import datetime as dt
 import re
 from pathlib import Path
@@ -85,6 +86,19 @@ def test_the_list_has_one_sorted_line_each(repository: Guarded) -> None:
     ]
 
 
+def test_a_reason_has_words_and_no_key(repository: Guarded, key: bytes) -> None:
+    for reason, said in (
+        (f"like {key.decode()}", "the reason has a key in it"),
+        (base64.b64encode(key).decode(), "the reason has a key in it"),
+        ("-", "the reason has no word"),
+        ("a 12", "the reason has no word"),
+    ):
+        done = repository.vault("scan", "--allow", "0" * 32, "--reason", reason)
+        assert (done.code, said in done.err) == (2, True), done.err
+        assert key.decode() not in done.err
+        assert not (repository.directory / LIST).exists()
+
+
 def test_lines_of_two_branches_are_merged_by_git(repository: Guarded) -> None:
     for name in ("0" * 32, "8" * 32, "f" * 32):
         allow(repository, name)
@@ -102,7 +116,7 @@ def test_lines_of_two_branches_are_merged_by_git(repository: Guarded) -> None:
 def test_the_list_is_read_from_the_index_and_not_from_the_work_tree(repository: Guarded, key: bytes) -> None:
     repository.add("file", key)
     name = fingerprint(repository.refuses("commit", "--message", "change", key=key))
-    assert repository.vault("scan", "--allow", name, "--reason", "x").code == 0
+    assert repository.vault("scan", "--allow", name, "--reason", "a test").code == 0
     repository.refuses("commit", "--message", "change", key=key)
     repository.git("add", LIST)
     (repository.directory / LIST).unlink()
@@ -167,7 +181,7 @@ def test_a_repository_without_hooks_keeps_its_fingerprints_until_they_are_allowe
     repository.add("file", key)
     first, second = (repository.vault("scan").out.decode() for _ in range(2))
     assert fingerprint(first) == fingerprint(second)
-    assert repository.vault("scan", "--allow", fingerprint(first), "--reason", "x").code == 0
+    assert repository.vault("scan", "--allow", fingerprint(first), "--reason", "a test").code == 0
     repository.git("add", LIST)
     assert repository.vault("scan").code == 0
 
@@ -315,10 +329,10 @@ def test_lines_of_others_are_kept(repository: Guarded) -> None:
     [
         (["--allow", "0" * 32], 2),
         (["--allow", "0" * 32, "--reason", " \n "], 2),
-        (["--allow", "0" * 31, "--reason", "x"], 6),
-        (["--allow", "g" * 32, "--reason", "x"], 6),
-        (["--allow", "0" * 32, "--reason", "x", "--until", "tomorrow"], 6),
-        (["--allow", "0" * 32, "--reason", "x", "file"], 2),
+        (["--allow", "0" * 31, "--reason", "a test"], 6),
+        (["--allow", "g" * 32, "--reason", "a test"], 6),
+        (["--allow", "0" * 32, "--reason", "a test", "--until", "tomorrow"], 6),
+        (["--allow", "0" * 32, "--reason", "a test", "file"], 2),
     ],
     ids=str,
 )
@@ -333,7 +347,7 @@ def test_an_exception_that_is_not_complete_is_not_written(
 
 def test_a_damaged_list_is_not_overwritten(repository: Guarded) -> None:
     repository.write(LIST, b"<<<<<<<\n")
-    done = repository.vault("scan", "--allow", "0" * 32, "--reason", "x")
+    done = repository.vault("scan", "--allow", "0" * 32, "--reason", "a test")
     assert done.code == 6
     assert (repository.directory / LIST).read_bytes() == b"<<<<<<<\n"
 

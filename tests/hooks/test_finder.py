@@ -172,6 +172,48 @@ def test_a_kind_of_a_plugin_is_found_in_all_ways() -> None:
         assert (hit.kind, hit.secret) == ("Example token", secret.encode())
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_kind_of_a_plugin_is_found_though_it_is_short_and_has_no_long_run_of_letters(way: str) -> None:
+    kind = Kind("Example token", (b"x-1_",), rb"x-1_((?:[0-9a-f]{2}_){4,40}z)")
+    for pairs in (4, 12):
+        secret = "_".join([*(drawn(HEX, 2) for _ in range(pairs)), "z"])
+        hits = Finder([kind]).find(WAYS[way](f"x-1_{secret}"))
+        assert [(hit.kind, hit.secret) for hit in hits] == [("Example token", secret.encode())]
+
+
+@pytest.mark.parametrize("columns", [32, 40, 57, 100])
+@pytest.mark.parametrize("name", ["Tailscale auth", "Headscale auth", "age", "Ed25519"])
+def test_base64_is_found_in_lines_of_32_characters_and_more(columns: int, name: str) -> None:
+    coded = base64.b64encode(f"before it\n{(ONE_LINE | BLOCKS)[name]()}\n".encode()).decode()
+    lines = [coded[start : start + columns] for start in range(0, len(coded), columns)]
+    for end in ("\n", "\r\n    "):
+        assert len(Finder().find(end.join(lines).encode())) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "allowed"),
+    [
+        ('vault:allow "', False),
+        ("vault:allow .", False),
+        ("vault:allow ok", False),
+        ("vault:allow 12345", False),
+        ("vault:allow für", True),
+        ("vault:allow 例え", True),
+        ("vault:allow a 1st sample", True),
+    ],
+)
+def test_a_reason_has_a_word(reason: str, *, allowed: bool) -> None:
+    key = made_key()
+    for line in (key + b"  # " + reason.encode(), b"/* " + reason.encode() + b" */ " + key):
+        (hit,) = Finder().find(line)
+        assert hit.allowed == allowed
+
+
+def test_a_key_is_no_reason_for_itself() -> None:
+    (hit,) = Finder().find(b"# vault:allow " + made_key())
+    assert not hit.allowed
+
+
 def test_more_keys_than_can_be_told_are_an_error_and_not_a_pass() -> None:
     keys = b"\n".join(made_key() for _ in range(10_001))
     with pytest.raises(ScanError, match="more than 10000 keys in one object"):

@@ -65,6 +65,23 @@ def test_of_a_json_file_each_secret_is_found_alone_and_nothing_public() -> None:
     assert names(finder, b"maxConnectionsPerHost: 20") == []
 
 
+def test_a_line_of_a_key_is_found_alone_though_it_has_no_digit() -> None:
+    for size in (32, 44, 64):
+        line = drawn(string.ascii_letters + "+/", size)
+        finder = finder_of(f"{password(64)}\n{line}\n".encode())
+        assert names(finder, line.encode()), "a line of letters"
+
+
+def test_a_long_name_in_a_program_is_no_secret() -> None:
+    for name in (
+        "maximalNumberOfConnectionsPerHostAndPortAndUser",
+        "AbstractSingletonProxyFactoryBeanConfiguration",
+        "MAXIMAL_NUMBER_OF_CONNECTIONS_PER_HOST",
+        "getHTTPSURLForAPI",
+    ):
+        assert names(finder_of(f"{password()}\n{name}\n".encode()), name.encode()) == []
+
+
 def test_public_parts_of_a_value_are_not_looked_for() -> None:
     identity = X25519Identity.generate()
     certificate = base64.encodebytes(secrets.token_bytes(600)).decode()

@@ -218,7 +218,7 @@ def test_a_very_deep_folder_is_scanned(tmp_path: Path, key: bytes) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--staged", "."], ["--history", "--stdin"], ["--reason", "x"], ["--until", "2030-01-01"]],
+    [["--staged", "."], ["--history", "--stdin"], ["--reason", "a test"], ["--until", "2030-01-01"]],
     ids=" ".join,
 )
 def test_arguments_that_contradict_are_refused(arguments: list[str], repository: Guarded) -> None:

@@ -11,6 +11,7 @@ from tskeyvault.errors import NotFoundError, PluginError, UsageError
 from tskeyvault_hooks import advice, allow, git, history, report, scan, state
 from tskeyvault_hooks.allow import Allowed
 from tskeyvault_hooks.faults import ScanError
+from tskeyvault_hooks.finder import is_reason
 from tskeyvault_hooks.scan import Scan
 
 from . import terminal
@@ -123,15 +124,20 @@ def _allow(options: Namespace) -> int:
         raise UsageError("why?", "--reason TEXT says it to those who come after")
     if not reason.isprintable():
         raise UsageError("the reason is no text of one line")
+    if not is_reason(reason.encode(errors="surrogateescape")):
+        raise UsageError("the reason has no word", "--reason TEXT says it to those who come after")
     fingerprint = allow.checked(options.allow)
     until = "" if options.until is None else allow.day(options.until)
     if until and until < datetime.now(UTC).date().isoformat():
         raise UsageError("that day is over")
-    if not repository_state():
+    directory = repository_state()
+    if not directory:
         raise ScanError("this is no git repository")
+    if state.finder(directory).find(f"{reason}\n".encode(errors="surrogateescape")):
+        raise UsageError("the reason has a key in it", "say why it may stay, and not what it is")
     top = git.ask("rev-parse", "--show-toplevel").decode(errors="surrogateescape").removesuffix("\n")
     with files.directory(top) as fd:
-        known = allow.stored(repository_state())  # the fingerprint was made with its salt
+        known = allow.stored(directory)  # the fingerprint was made with its salt
         try:
             before = allow.parse(files.read(fd, allow.FILE, allow.MAX_SIZE))
         except NotFoundError:
