@@ -5,7 +5,7 @@ import sys
 
 sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
 
-from tskeyvault_hooks import git, hook, scan
+from tskeyvault_hooks import git, hook, pushes, scan
 from tskeyvault_hooks.faults import ScanError
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def _committed(found: scan.Scan) -> None:
     scan.staged(found, scan.empty_tree())
     start, end = (os.environ.get(f"PRE_COMMIT_{name}_REF", "") for name in ("FROM", "TO"))
     if start and end:
-        scan.between(found, f"{start}..{end}")
+        pushes.between(found, f"{start}..{end}")
 
 
 def _messages(found: scan.Scan, given: "Sequence[str]") -> None:
@@ -64,7 +64,7 @@ def _pushed(found: scan.Scan) -> None:
     ours = [*(f"--exclude={pattern}" for pattern in _NOT_OURS), "--all"]
     given = [ref for ref in (os.environ.get("PRE_COMMIT_TO_REF", ""), _of_push("BRANCH", "LOCAL")) if ref]
     known = "--remotes" if name == url else f"--remotes={name}"
-    scan.objects_of(found, ["HEAD", *given, *ours, "--not", known])
+    pushes.objects_of(found, ["HEAD", *given, *ours, "--not", known])
 
 
 def _of_push(what: str, whose: str = "REMOTE") -> str:

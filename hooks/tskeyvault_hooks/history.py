@@ -5,7 +5,8 @@ import os
 
 from tskeyvault_hooks import git
 from tskeyvault_hooks.faults import ScanError
-from tskeyvault_hooks.scan import FILE, HEAD_OF, MESSAGES, Finding, Scan, names_of_refs
+from tskeyvault_hooks.pushes import names_of_refs
+from tskeyvault_hooks.scan import FILE, HEAD_OF, MESSAGES, Finding, Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What a hook of git does: scan what the event is about, and let it pass or not."""
 
-import os
+import posix  # os takes 2 ms to load
 
 from tskeyvault_hooks import git, scan, state
 from tskeyvault_hooks.faults import ScanError
@@ -14,6 +14,7 @@ BLOCKED = 10
 
 EVENTS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "pre-applypatch", "pre-push")
 SERVER_EVENTS = ("pre-receive",)
+_OF_PUSHES = ("pre-push", "pre-receive")
 _MARKING = ("pre-commit", "pre-merge-commit")
 """After these, and after no other, the same git also asks commit-msg."""
 
@@ -43,7 +44,7 @@ def guarded(event: str, directory: str, look: "Callable[[scan.Scan], None]") -> 
             *([f"hint: {error.hint}"] if error.hint else []),
         )
     except OSError as error:
-        _say(f"vault: {event}: {os.strerror(error.errno or 0).lower()}, so nothing passes")
+        _say(f"vault: {event}: {posix.strerror(error.errno or 0).lower()}, so nothing passes")
     except KeyboardInterrupt:
         _say(f"vault: {event}: interrupted, so nothing passes")
     except Exception as error:  # noqa: BLE001 - a traceback could show a secret
@@ -57,10 +58,11 @@ def guarded(event: str, directory: str, look: "Callable[[scan.Scan], None]") -> 
 def _scan(found: scan.Scan, event: str, given: "Sequence[str]") -> None:
     if event == "commit-msg":
         scan.message(found, given[0])
-    elif event == "pre-push":
-        scan.pushed(found, git.read_some(0, None), *given[:2])
-    elif event == "pre-receive":
-        scan.received(found, git.read_some(0, None))
+    elif event in _OF_PUSHES:
+        from tskeyvault_hooks import pushes
+
+        told = git.read_some(0, None)
+        pushes.received(found, told) if event == "pre-receive" else pushes.pushed(found, told, *given[:2])
     else:
         scan.staged(found)
         if event == "prepare-commit-msg":
@@ -81,6 +83,6 @@ def _report(found: scan.Scan, event: str) -> int:
 def _say(*lines: str) -> None:
     data = "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
     try:
-        os.write(2, data)
+        posix.write(2, data)
     except OSError:
         return  # nobody listens, and the exit status says it

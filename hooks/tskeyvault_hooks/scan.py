@@ -1,7 +1,6 @@
 """One scan: what it reads, in which order, and what it found and counted."""
 
-import os
-import stat
+import posix  # os takes 2 ms to load
 
 from tskeyvault_hooks import git
 from tskeyvault_hooks.faults import ScanError
@@ -121,7 +120,7 @@ def staged(scan: Scan, base: str = "HEAD") -> None:
 
     Raises ScanError.
     """
-    reader, writer = os.pipe()
+    reader, writer = posix.pipe()
     diff = git.Process([*_DIFF, base, "--"])
     batch = git.Process(["cat-file", "--batch", "--buffer"], reader)  # it starts while git compares
     output = git.read_some(diff.output, None)
@@ -148,15 +147,15 @@ def _names(scan: Scan, names: "Sequence[str]") -> None:
 def _fed(batch: git.Process, writer: int, ids: bytes) -> git.Process:
     """Return *batch*, which was given *ids* through its pipe; or another, where they are more than that holds."""
     if len(ids) > git.capacity(writer):
-        os.close(writer)
+        posix.close(writer)
         batch.end()
         return git.Process(["cat-file", "--batch", "--buffer"], git.stored(ids))
     try:
-        os.write(writer, ids)
+        posix.write(writer, ids)
     except BrokenPipeError:
         batch.end()  # which says why
         raise
-    os.close(writer)
+    posix.close(writer)
     return batch
 
 
@@ -172,7 +171,7 @@ def _against_nothing(said: str) -> bytes:
 
 def empty_tree() -> str:
     """Return the id of a tree without files. Raises ScanError."""
-    return git.ask("hash-object", "-t", "tree", os.devnull).decode().strip()
+    return git.ask("hash-object", "-t", "tree", "/dev/null").decode().strip()
 
 
 def _records(output: bytes) -> "dict[str, list[str]]":
@@ -201,114 +200,6 @@ def message(scan: Scan, path: str) -> None:
 
         hits = scan.finder.find(written.stored(text))
     scan.note(hits, "the message of the commit")
-
-
-def pushed(scan: Scan, data: bytes, remote: str, url: str) -> None:
-    """Scan what a push sends: *data* is what pre-push is given to read. Raises ScanError."""
-    from tskeyvault_hooks.places import Place
-
-    # What is pushed comes first, as it was typed: "HEAD^{/some words}" has blanks.
-    rows = [_checked(line.rsplit(b" ", 3), 4) for line in data.split(b"\n") if line]
-    new = _new_refs(scan, [(row[1], row[2]) for row in rows])
-    if new:
-        place = Place(scan.state, remote, url)
-        there = [row[3].decode() for row in rows if _is_id(row[3]) and row[3].strip(b"0")]
-        objects_of(scan, [*new, *(f"^{name}" for name in place.has(there))])
-        if not scan.findings:
-            place.remember()
-
-
-def received(scan: Scan, data: bytes) -> None:
-    """Scan what a server receives: *data* is what pre-receive is given to read. Raises ScanError."""
-    rows = [_checked(line.split(b" ", 2), 3) for line in data.split(b"\n") if line]
-    new = _new_refs(scan, [(row[1], row[2]) for row in rows])
-    if new:
-        objects_of(scan, [*new, "--not", "--all"])
-
-
-def _checked(fields: "list[bytes]", count: int) -> "list[bytes]":
-    if len(fields) != count or not _is_id(fields[1]):
-        raise ScanError("what git says of the push is not understood")
-    return fields
-
-
-def _is_id(name: bytes) -> bool:
-    return bool(name) and not name.strip(b"0123456789abcdef")
-
-
-def _new_refs(scan: Scan, rows: "Iterable[tuple[bytes, bytes]]") -> "list[str]":
-    """Scan the names in *rows* of id and ref, without those that are deleted: their ids are zeros. Return the ids."""
-    new = [(name.decode(), ref) for name, ref in rows if name.strip(b"0")]
-    names_of_refs(scan, [ref for _, ref in new])
-    return [name for name, _ in new]
-
-
-def names_of_refs(scan: Scan, names: "Iterable[bytes]") -> None:
-    """Scan the whole names of branches, tags and other refs."""
-    for name in names:
-        hits = scan.finder.find(name)
-        if hits:
-            scan.note(hits, f"{NAME_OF_REF} {scan.shown(os.fsdecode(name))}")
-
-
-def between(scan: Scan, revisions: str) -> None:
-    """Scan the objects of *revisions*, like ``main..HEAD``. Raises ScanError."""
-    probe = git.Process(["rev-parse", "--quiet", "--revs-only", "--end-of-options", revisions])
-    known = git.read_some(probe.output, None)
-    if probe.status()[0] or not known or revisions.startswith("-"):  # not shown: it may be anything
-        raise ScanError("git knows no such range of commits", "main..HEAD is one")
-    objects_of(scan, [revisions])
-
-
-def objects_of(scan: Scan, revisions: "list[str]") -> None:
-    """Scan the objects that *revisions* lead to, options of ``git rev-list`` and names. Raises ScanError."""
-    scan.revisions = revisions
-    listing = git.among(["rev-list", "--objects", "--no-object-names"], revisions)
-    scan.batch(git.Process(["cat-file", "--batch", "--buffer"], os.dup(listing.output)))
-    listing.end()
-
-
-def stream(scan: Scan, fd: int, place: str) -> None:
-    """Scan all that *fd* gives, which is called *place*."""
-    scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), place)
-
-
-def paths(scan: Scan, given: "Sequence[str]") -> None:
-    """Scan files, and all files below folders except git's own; of a link below one its text, as git stores it.
-
-    Raises ScanError for what cannot be read, and for what is *given* and is neither.
-    """
-    left = [(path, True) for path in reversed(given)]
-    while left:
-        path, named = left.pop()
-        try:
-            inner = _path(scan, path, named=named)
-        except OSError as error:
-            raise ScanError(f"'{scan.shown(path)}': {os.strerror(error.errno or 0).lower()}") from None
-        left += [(os.path.join(path, name), False) for name in sorted(inner, reverse=True) if name != ".git"]
-
-
-def _path(scan: Scan, path: str, *, named: bool) -> "Sequence[str]":
-    """Scan *path*, or return what is in it; where it was *named*, a link is followed too."""
-    mode = os.lstat(path).st_mode
-    if stat.S_ISLNK(mode):
-        scan.pieces(iter((os.fsencode(os.readlink(path)),)), "", path)
-        if not named or not os.path.exists(path):
-            return []
-        mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        return os.listdir(path)
-    if stat.S_ISREG(mode):
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            scan.pieces(iter(lambda: os.read(fd, 1 << 20), b""), "", path)
-        finally:
-            os.close(fd)
-    elif named:
-        raise ScanError(
-            f"'{scan.shown(path)}' is neither a file nor a folder", "vault scan --stdin reads a pipe"
-        )
-    return []
 
 
 def masked(secret: bytes) -> str:

@@ -1,6 +1,6 @@
 """What the hooks keep in git's own directory: the vault's values as fingerprints, patterns, and what was scanned."""
 
-import os
+import posix  # os takes 2 ms to load
 
 from tskeyvault_hooks.faults import ScanError
 from tskeyvault_hooks.finder import Finder
@@ -37,7 +37,7 @@ def own_files() -> "tuple[str, str]":
 
     Where several share a repository, none can read the key of another, and each has their own.
     """
-    name = f"own-{os.geteuid()}"
+    name = f"own-{posix.geteuid()}"
     return name, f"{name}.key"
 
 
@@ -91,15 +91,22 @@ def hold(directory: str) -> str:
     Whoever changes an index puts another file in its place, so two names of one file are one content.
     """
     folder = f"{directory}/{SCANNED}"
-    held = f"{folder}/{os.getpid()}.new"
+    held = f"{folder}/{posix.getpid()}.new"
     try:
-        os.makedirs(folder, exist_ok=True)
-        for name in os.listdir(folder):
-            os.unlink(f"{folder}/{name}")
-        os.link(os.environ.get("GIT_INDEX_FILE", ""), held)
+        for name in _listed(folder):
+            posix.unlink(f"{folder}/{name}")
+        posix.link(posix.environ.get(b"GIT_INDEX_FILE", b""), held)
     except OSError:
         return ""  # it is only scanned twice
     return held
+
+
+def _listed(folder: str) -> "list[str]":
+    try:
+        return posix.listdir(folder)
+    except FileNotFoundError:
+        posix.mkdir(folder)
+        return []
 
 
 def mark(held: str, caller: str) -> None:
@@ -107,7 +114,7 @@ def mark(held: str, caller: str) -> None:
     try:
         with open(f"/proc/{caller}/stat", "rb") as file:
             began = file.read().rpartition(b") ")[2].split()[_BEGAN].decode()
-        os.rename(held, f"{held.rpartition('/')[0]}/{caller}-{began}")
+        posix.rename(held, f"{held.rpartition('/')[0]}/{caller}-{began}")
     except OSError:
         return  # it is only scanned twice
 
@@ -120,7 +127,7 @@ def _read(directory: str, name: str) -> bytes:
         return b""
     except OSError as error:
         raise ScanError(
-            f"'{directory}/{name}': {os.strerror(error.errno or 0).lower()}", "vault hooks refresh"
+            f"'{directory}/{name}': {posix.strerror(error.errno or 0).lower()}", "vault hooks refresh"
         ) from None
     if not 0 < len(data) <= _MOST:
         raise ScanError(f"'{directory}/{name}' is empty or too large", "vault hooks refresh")

@@ -307,10 +307,10 @@ def test_pieces_of_any_size_have_the_same_keys(places: list[int], split: int) ->
 
 
 MEASURE = """
-from tskeyvault_hooks import scan
+from tskeyvault_hooks import pushes, scan
 from tskeyvault_hooks.finder import Finder
 found = scan.Scan(Finder())
-scan.between(found, "HEAD")
+pushes.between(found, "HEAD")
 most = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(most, found.findings[0].line, found.bytes)
 """

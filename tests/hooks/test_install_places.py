@@ -316,7 +316,7 @@ def test_what_is_ours_is_for_whom_git_shares_the_repository(shared: Repository) 
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o2775}
     done = as_nobody(shared, "commit", "--allow-empty", "--message", "change")
     assert done.returncode == 0, done.stderr
-    assert list((shared.directory / ".git/vault/scanned").iterdir()) == []  # it was scanned once
+    assert len(list((shared.directory / ".git/vault/scanned").iterdir())) == 1  # it could be marked
 
 
 def test_short_words_matter_as_long_as_one_users_values_have_such(repository: Repository) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tskeyvault import __version__, files
 from tskeyvault.errors import NotFoundError, PluginError, UsageError
-from tskeyvault_hooks import advice, allow, git, history, report, scan, state
+from tskeyvault_hooks import advice, allow, folders, git, history, pushes, report, scan, state
 from tskeyvault_hooks.allow import Allowed
 from tskeyvault_hooks.faults import ScanError
 from tskeyvault_hooks.finder import is_reason
@@ -96,13 +96,13 @@ def repository_state() -> str:
 
 def _scan(found: Scan, options: Namespace) -> None:
     if options.paths:
-        scan.paths(found, options.paths)
+        folders.paths(found, options.paths)
     elif options.history:
         history.whole(found)
     elif options.range is not None:
-        scan.between(found, options.range)
+        pushes.between(found, options.range)
     elif options.stdin:
-        scan.stream(found, terminal.given(), "standard input")
+        folders.stream(found, terminal.given(), "standard input")
     else:
         scan.staged(found)
 

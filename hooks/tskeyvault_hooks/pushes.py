@@ -1,0 +1,75 @@
+"""What a push sends, what a server receives, and what a range has: the new objects, and the names of refs."""
+
+import os
+
+from tskeyvault_hooks import git
+from tskeyvault_hooks.faults import ScanError
+from tskeyvault_hooks.places import Place
+from tskeyvault_hooks.scan import NAME_OF_REF, Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def pushed(scan: Scan, data: bytes, remote: str, url: str) -> None:
+    """Scan what a push sends: *data* is what pre-push is given to read. Raises ScanError."""
+    # What is pushed comes first, as it was typed: "HEAD^{/some words}" has blanks.
+    rows = [_checked(line.rsplit(b" ", 3), 4) for line in data.split(b"\n") if line]
+    new = _new_refs(scan, [(row[1], row[2]) for row in rows])
+    if new:
+        place = Place(scan.state, remote, url)
+        there = [row[3].decode() for row in rows if _is_id(row[3]) and row[3].strip(b"0")]
+        objects_of(scan, [*new, *(f"^{name}" for name in place.has(there))])
+        if not scan.findings:
+            place.remember()
+
+
+def received(scan: Scan, data: bytes) -> None:
+    """Scan what a server receives: *data* is what pre-receive is given to read. Raises ScanError."""
+    rows = [_checked(line.split(b" ", 2), 3) for line in data.split(b"\n") if line]
+    new = _new_refs(scan, [(row[1], row[2]) for row in rows])
+    if new:
+        objects_of(scan, [*new, "--not", "--all"])
+
+
+def _checked(fields: "list[bytes]", count: int) -> "list[bytes]":
+    if len(fields) != count or not _is_id(fields[1]):
+        raise ScanError("what git says of the push is not understood")
+    return fields
+
+
+def _is_id(name: bytes) -> bool:
+    return bool(name) and not name.strip(b"0123456789abcdef")
+
+
+def _new_refs(scan: Scan, rows: "Iterable[tuple[bytes, bytes]]") -> "list[str]":
+    """Scan the names in *rows* of id and ref, without those that are deleted: their ids are zeros. Return the ids."""
+    new = [(name.decode(), ref) for name, ref in rows if name.strip(b"0")]
+    names_of_refs(scan, [ref for _, ref in new])
+    return [name for name, _ in new]
+
+
+def names_of_refs(scan: Scan, names: "Iterable[bytes]") -> None:
+    """Scan the whole names of branches, tags and other refs."""
+    for name in names:
+        hits = scan.finder.find(name)
+        if hits:
+            scan.note(hits, f"{NAME_OF_REF} {scan.shown(os.fsdecode(name))}")
+
+
+def between(scan: Scan, revisions: str) -> None:
+    """Scan the objects of *revisions*, like ``main..HEAD``. Raises ScanError."""
+    probe = git.Process(["rev-parse", "--quiet", "--revs-only", "--end-of-options", revisions])
+    known = git.read_some(probe.output, None)
+    if probe.status()[0] or not known or revisions.startswith("-"):  # not shown: it may be anything
+        raise ScanError("git knows no such range of commits", "main..HEAD is one")
+    objects_of(scan, [revisions])
+
+
+def objects_of(scan: Scan, revisions: "list[str]") -> None:
+    """Scan the objects that *revisions* lead to, options of ``git rev-list`` and names. Raises ScanError."""
+    scan.revisions = revisions
+    listing = git.among(["rev-list", "--objects", "--no-object-names"], revisions)
+    scan.batch(git.Process(["cat-file", "--batch", "--buffer"], os.dup(listing.output)))
+    listing.end()
