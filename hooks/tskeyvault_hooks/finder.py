@@ -2,7 +2,7 @@
 
 from tskeyvault_hooks import encoded
 from tskeyvault_hooks.faults import ScanError
-from tskeyvault_hooks.kinds import KINDS, STEMS, Kind, looks_random
+from tskeyvault_hooks.kinds import FOLDS, KINDS, STEMS, Kind, looks_random
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _of_kind(kind: Kind, text: bytes) -> "Iterator[tuple[bytes, int]]":
         for match in expression.finditer(text, start, end):
             secret = match[1]
             if kind.folded:
-                secret = re.sub(rb"\\[nrt]|[^0-9A-Za-z/=]", b"", secret)[:_SECRET]
+                secret = re.sub(FOLDS, b"", secret)[:_SECRET]
             if len(secret) >= kind.folded and looks_random(secret):
                 yield secret, match.start()
 

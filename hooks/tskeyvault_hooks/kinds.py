@@ -9,13 +9,17 @@ Every repetition has an end, and none can be entered in two ways: no input takes
 _WRAPPED = rb"(?:--TL[0-9A-Za-z+/]{1,512}-[0-9A-Za-z+/]{1,512})?"
 # Of a key that is masked this is left, and no secret.
 _ID = rb"[0-9A-Za-z]{4,32}CNTRL"
-# Between the lines of an armored block: white space, also as source code, JSON, comments and quotations write it.
-_GAP = rb"(?:\s|\\[nrt]|[\"'+,`\\#;>*|-]|//(?=\s))"
+# Between the lines of an armored block: white space, also as source code, JSON, HTML, comments, quotations and
+# editors with numbers of lines write it.
+_GAP = rb"(?:\s|\\[nrt]|<br ?/?>|&#(?:1[03]|x[AaDd]);|[0-9]{1,5}(?=[\s:|])|[\"'+,`\\#;>*|.&%-]|//(?=\s))"
+FOLDS = rb"\\[nrt]|<br ?/?>|&#(?:1[03]|x[AaDd]);|\s[0-9]{1,5}(?=[\s:|])|[^0-9A-Za-z/=]"
+"""What is between the lines of an armored block, and characters that others put there."""
 
 
 def _at_start(prefix: bytes) -> bytes:
-    r"""Return an expression for *prefix* where it is no part of a word: ``\n``, ``%3D``, ``\x0a`` are none."""
-    escapes = (rb"\\[abfnrtv0]", rb"%[0-9A-Fa-f]{2}", rb"\\x[0-9A-Fa-f]{2}", rb"\\u[0-9A-Fa-f]{4}")
+    r"""Return an expression for *prefix* where it is no part of a word: ``\n``, ``%3D``, ``\x0a``, colours are none."""
+    colours = (rb"\x1b\[m", rb"[\[;][0-9]m", rb"[\[;][0-9]{2}m", rb"\x1b\[K")
+    escapes = (rb"\\[abfnrtv0]", rb"%[0-9A-Fa-f]{2}", rb"\\x[0-9A-Fa-f]{2}", rb"\\u[0-9A-Fa-f]{4}", *colours)
     after_escape = b"|".join(rb"(?<=" + escape + prefix + rb")" for escape in escapes)
     # The prefix first: so the expression is searched for as fast as a text.
     return prefix + rb"(?:(?<![0-9A-Za-z]" + prefix + rb")|" + after_escape + rb")"

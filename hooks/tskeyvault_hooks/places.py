@@ -74,7 +74,7 @@ class Place:
         """Yield what the last fetch found here, where it was from this place."""
         for line in _read(f"{directory}/FETCH_HEAD"):
             name, _, said = os.fsdecode(line).partition("\t")
-            if name.isalnum() and _place(said.rpartition(" of ")[2]) == _place(self._url):
+            if not name.strip("0123456789abcdef") and _place(said.rpartition(" of ")[2]) == _place(self._url):
                 yield name
 
     def _tracked(self, directory: str) -> "list[str]":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.planted import BLOCKS, HEX, ONE_LINE, WAYS, drawn, tailscale
+from support.planted import BASE58, BLOCKS, HEX, ONE_LINE, WAYS, drawn, tailscale
 from support.vaults import made_key
 from tskeyvault_hooks import finder
 from tskeyvault_hooks.faults import ScanError
@@ -174,9 +174,9 @@ def test_a_kind_of_a_plugin_is_found_in_all_ways() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_kind_of_a_plugin_is_found_though_it_is_short_and_has_no_long_run_of_letters(way: str) -> None:
-    kind = Kind("Example token", (b"x-1_",), rb"x-1_((?:[0-9a-f]{2}_){4,40}z)")
-    for pairs in (4, 12):
-        secret = "_".join([*(drawn(HEX, 2) for _ in range(pairs)), "z"])
+    kind = Kind("Example token", (b"x-1_",), rb"x-1_((?:[0-9A-Za-z]{3}_){5,40}z)")
+    for groups in (5, 12):
+        secret = "_".join([*(drawn(BASE58, 3) for _ in range(groups)), "z"])
         hits = Finder([kind]).find(WAYS[way](f"x-1_{secret}"))
         assert [(hit.kind, hit.secret) for hit in hits] == [("Example token", secret.encode())]
 

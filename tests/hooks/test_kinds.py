@@ -60,6 +60,8 @@ def test_each_kind_is_found_once_in_each_way_of_writing(name: str, way: str) -> 
         "{}.",
         "{}\0",
         "a\t{}\r\n",
+        "\x1b[31m{}\x1b[0m",
+        "\x1b[1;31m\x1b[K{}\x1b[m\x1b[K",
     ],
 )
 def test_what_stands_around_a_key_does_not_hide_it(name: str, surrounding: str) -> None:
@@ -95,6 +97,11 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "in lines of CR and LF": lambda block: block.replace("\n", "\r\n"),
     "in lines of CR": lambda block: block.replace("\n", "\r"),
     "in one line with spaces": lambda block: block.replace("\n", " "),
+    "in HTML": lambda block: block.replace("\n", "<br />\n"),
+    "in the strings of PHP": lambda block: "\n  . ".join(f"'{line}\n'" for line in block.splitlines()),
+    "with numbers of lines": lambda block: "\n".join(
+        f"{n:4}  {it}" for n, it in enumerate(block.splitlines())
+    ),
     "in one line of an environment file": lambda block: f'KEY="{block}"'.replace("\n", "\\n"),
 }
 
@@ -112,6 +119,15 @@ def test_a_private_key_is_the_same_however_it_is_folded(name: str, written: str)
 @pytest.mark.parametrize("name", sorted(HEADED))
 def test_a_private_key_with_headers_is_found_however_it_is_folded(name: str, written: str) -> None:
     assert found(WRITTEN[written](BLOCKS[name]()).encode()) == ["private key"]
+
+
+@pytest.mark.parametrize("end", ["&#10;", "&#xA;", "&#13;&#10;"])
+@pytest.mark.parametrize("name", ["EC", "PKCS8", "OpenSSH"])
+def test_a_private_key_in_xml_is_the_same(name: str, end: str) -> None:
+    block = BLOCKS[name]()
+    (plain,) = Finder().find(block.encode())
+    (hit,) = Finder().find(f"<key>{block}</key>".replace("\n", end).encode())
+    assert hit.secret == plain.secret
 
 
 @pytest.mark.parametrize("name", sorted(BLOCKS.keys() - HEADED))
@@ -257,7 +273,7 @@ def test_any_bytes_can_be_looked_at(data: bytes) -> None:
         finder.find(needle + data)
 
 
-@pytest.mark.parametrize("prefix", ["# ", "// ", "> ", " * ", "-", "-- ", "; ", "| "])
+@pytest.mark.parametrize("prefix", ["# ", "// ", "> ", " * ", "-", "-- ", "; ", "| ", "% "])
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_private_key_is_one_in_a_comment_and_in_a_quotation_too(name: str, prefix: str) -> None:
     lines = BLOCKS[name]().splitlines()
