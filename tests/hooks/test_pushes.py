@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.guarded import Guarded, assert_silent, found, guarded
+from support.guarded import Guarded, assert_silent, found, guarded, guarded_server
 from support.repositories import Repository
 from support.vaults import made_key
 
@@ -27,7 +27,7 @@ def client(tmp_path: Path) -> Guarded:
 def sender(tmp_path: Path) -> Guarded:
     """Give a repository without hooks, and a remote with them that has all of it."""
     Repository(tmp_path / "client").commit("README")
-    return _with_remote(found(tmp_path / "client"), Guarded(tmp_path / "remote", "--bare"))
+    return _with_remote(found(tmp_path / "client"), guarded_server(tmp_path / "remote"))
 
 
 def _with_remote(client: Guarded, remote: Repository) -> Guarded:

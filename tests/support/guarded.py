@@ -64,9 +64,17 @@ class Guarded(Repository):
 
 def guarded(directory: Path) -> Guarded:
     """Return a new repository in *directory*, which pytest made for one test, with hooks and a first commit."""
-    template = _template(directory.parents[1])
+    return _copy(_template(directory.parents[1]), directory, ".git/config")
+
+
+def guarded_server(directory: Path) -> Guarded:
+    """Return a new bare repository in *directory*, which pytest made for one test, with hooks."""
+    return _copy(_template(directory.parents[1], "--bare"), directory, "config")
+
+
+def _copy(template: Path, directory: Path, name: str) -> Guarded:
     shutil.copytree(template, directory, symlinks=True)
-    config = directory / ".git/config"
+    config = directory / name
     config.write_text(config.read_text().replace(str(template), str(directory)))
     return found(directory)
 
@@ -79,8 +87,8 @@ def found(directory: Path) -> Guarded:
 
 
 @functools.cache
-def _template(base: Path) -> Path:
-    return Guarded(base / "guarded").directory
+def _template(base: Path, *options: str) -> Path:
+    return Guarded(base / "-".join(["guarded", *options]), *options).directory
 
 
 def assert_silent(done: Done, key: bytes) -> None:
