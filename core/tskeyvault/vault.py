@@ -2,26 +2,24 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import binding, config, files, limits, local, names
+from . import binding, config, files, limits, local, names, parallel
 from .binding import Binding
 from .config import Settings
-from .errors import IntegrityError, NotFoundError, VaultError
+from .errors import IntegrityError, NotFoundError, UsageError, VaultError
 from .journal import Journal, Note
 from .names import Reference
-from .plugins import Plugins
+from .parallel import Progress
+from .plugins import Plugins, PublicKeys, is_installed
 from .state import Seen, State
-from .store import Entry, Finished, Store
+from .store import FOLDER, Entry, Finished, Store
 from .values import UI
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many are done."""
 
 
 class Place(NamedTuple):
@@ -50,7 +48,8 @@ class Vault:
         memory = local.state_directory(environ)
         self.store = Store(root, Journal(memory, self.settings.id, directory))
         self.state = State(memory, self.settings.id, directory)
-        self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ), ui)
+        identities, credentials = local.identities(place.identity, environ), local.credentials(environ)
+        self.plugins = Plugins(self.local.plugins, identities, ui, credentials)
         self._ui = ui
         self._left: tuple[str, ...] = ()
 
@@ -77,17 +76,63 @@ class Vault:
             self.plugins.get(plugin).prepare(
                 [text for entry, text in ciphertexts.items() if entry.plugin == plugin]
             )
+        plaintexts = parallel.each(
+            self.workers(ciphertexts),
+            lambda pair: self.plugins.get(pair[0].plugin).decrypt(pair[0].secret, pair[1]),
+            ciphertexts.items(),
+            progress,
+        )
         opened = {}
-        for done, (entry, ciphertext) in enumerate(ciphertexts.items(), 1):
-            plaintext = self.plugins.get(entry.plugin).decrypt(entry.secret, ciphertext)
+        for (entry, ciphertext), plaintext in zip(ciphertexts.items(), plaintexts, strict=True):
             opened[entry] = Opened(plaintext, bound[entry])
-            if bound[entry] is None and self.state.seen(entry.path) != _seen(None, ciphertext):
-                self._ui.message(
-                    f"warning: secret '{entry.name}' is not bound to its name yet; the next write binds it"
-                )
-            progress(done, len(ciphertexts))
+            if bound[entry] is None:
+                self._warn(entry, ciphertext)
         self.state.record({entry.path: _seen(bound[entry], text) for entry, text in ciphertexts.items()})
         return opened
+
+    def workers(self, entries: Iterable[Entry]) -> int:
+        """Return how many of *entries* may be encrypted or decrypted at once."""
+        found = [self.plugins.get(plugin).workers() for plugin in {entry.plugin for entry in entries}]
+        return min(found, default=1)
+
+    def _warn(self, entry: Entry, ciphertext: bytes) -> None:
+        """Tell the user of a *ciphertext* without a binding that this host sees for the first time."""
+        if self.state.seen(entry.path) == _seen(None, ciphertext):
+            return
+        if other := self._other(entry, ciphertext):
+            self._ui.message(f"warning: secret '{entry.name}' is the very file of secret '{other}'")
+        elif not self.plugins.get(entry.plugin).implements("vault_encrypted_to"):
+            self._ui.message(
+                f"warning: secret '{entry.name}' is not bound to its name yet; the next write binds it"
+            )
+
+    def _binds(self, entry: Entry) -> bool:
+        return self.plugins.get(entry.plugin).implements("vault_binding")
+
+    def _other(self, entry: Entry, ciphertext: bytes) -> str:
+        """Return the name under which this host has seen *ciphertext*, when it is not that of *entry*."""
+        path = self.state.whose(_seen(None, ciphertext).digest)
+        if path in {"", entry.path}:
+            return ""
+        return names.shown(path.removeprefix(f"{FOLDER}/").rpartition(".")[0])
+
+    def _check_unbound(self, entry: Entry, ciphertext: bytes, before: Seen) -> None:
+        """Refuse what this host has seen elsewhere or earlier, where the format has no place for a binding.
+
+        Raises IntegrityError.
+        """
+        now = _seen(None, ciphertext)
+        if not before.digest or now == before:
+            return
+        if other := self._other(entry, ciphertext):
+            raise IntegrityError(
+                f"secret '{entry.name}': its file is that of secret '{other}', copied over it", _REWRITE
+            )
+        if self.state.whose(now.digest):
+            raise IntegrityError(
+                f"secret '{entry.name}': rolled back to an earlier file, after this host has seen a newer one",
+                _REWRITE,
+            )
 
     def open_each(
         self, entries: Iterable[Entry], progress: Progress = lambda _done, _all: None
@@ -127,6 +172,8 @@ class Vault:
         if found is None:
             if before.generation:
                 raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", _REWRITE)
+            if not self._binds(entry):
+                self._check_unbound(entry, ciphertext, before)
             return None
         if found.vault != self.settings.id:
             raise IntegrityError(f"{what}: its file was written for another vault", _REWRITE)
@@ -153,8 +200,12 @@ class Vault:
         number = self._generation(entry) + 1
         bound = Binding(self.settings.id, entry.name, number, created, expires, binding.digest(to.texts))
         encoded = binding.encode(bound)
-        ciphertext = backend.encrypt(entry.secret, plaintext, to.texts, encoded)
+        ciphertext = backend.encrypt(entry.secret, plaintext, to.texts, encoded, to.public_keys)
         kept = backend.binding(ciphertext)
+        if expires and not kept:
+            raise UsageError(
+                f"secret '{entry.name}': plugin '{backend.name}' has no place for an expiry date"
+            )
         if kept not in {b"", encoded}:
             raise IntegrityError(f"secret '{entry.name}': plugin '{backend.name}' wrote another binding")
         return ciphertext, _seen(bound if kept else None, ciphertext)
@@ -171,7 +222,23 @@ class Vault:
         from . import recipients
 
         folder = entry.name.rpartition("/")[0]
-        return recipients.approved(self.store, self.state, self.directory, entry.plugin, folder)
+        return recipients.approved(
+            self.store, self.state, self.directory, entry.plugin, folder, resolve=self.resolve
+        )
+
+    def resolve(
+        self, plugin: str, found: "Recipients", public_keys: PublicKeys | None = None
+    ) -> "Recipients":
+        """Return *found* with whom its entries stand for, by *public_keys* or those in the vault.
+
+        Raises what ``vault_resolve`` raises.
+        """
+        if not is_installed(plugin) or not self.plugins.get(plugin).implements("vault_resolve"):
+            return found
+        public_keys = self.store.public_keys() if public_keys is None else public_keys
+        texts = [entry.text for entry in found.entries]
+        readers = tuple(self.plugins.get(plugin).resolve(texts, public_keys))
+        return found._replace(readers=readers, public_keys=public_keys)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
