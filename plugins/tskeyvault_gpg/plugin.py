@@ -10,11 +10,12 @@ from tskeyvault.errors import ConfigError, IntegrityError, LockedError, NotFound
 from tskeyvault.exchange import Stop
 from tskeyvault.spec import hookimpl
 from tskeyvault.values import Finding, Options, PublicKey, Reader, Secret
-from tskeyvault_gpg import checks, faults, keys, packets, passphrase, recipients
+from tskeyvault_gpg import checks, faults, keys, packets, passphrase
 from tskeyvault_gpg.agent import Agent
 from tskeyvault_gpg.keyring import SUFFIX, Keyring
 from tskeyvault_gpg.keys import Key
 from tskeyvault_gpg.program import Gpg
+from tskeyvault_gpg.recipients import is_hexadecimal, matching, resolve
 
 _MAX_KEY = 256 << 10
 _FILES = (".asc", ".gpg", ".pgp", ".key")
@@ -35,12 +36,11 @@ class Plugin:
         self._lock = threading.RLock()
         self._first = threading.Lock()
         self._has_opened = False
-        self._keyring: Keyring | None = None
+        self._keyrings: list[Keyring] = []
         self._own: Gpg | None = None
         self._agent: Agent | None = None
         self._passphrase: bytes | None = None
         self._groups: Mapping[str, Sequence[str]] | None = None
-        self._resolved: tuple[object, list[tuple[Reader, ...]]] | None = None
 
     @hookimpl
     def vault_encrypt(
@@ -84,11 +84,8 @@ class Plugin:
         self, recipients: Sequence[str], public_keys: Mapping[str, bytes]
     ) -> list[tuple[Reader, ...]]:
         """Return whom the lines *recipients* of a ``.gpg-id`` mean, by full fingerprint."""
-        keyring = self._keys(public_keys)
-        asked = (tuple(recipients), keyring)
-        if self._resolved is None or self._resolved[0] != asked:
-            self._resolved = asked, [resolve(line, keyring.keys, self._user_groups) for line in recipients]
-        return self._resolved[1]
+        known = self._keys(public_keys).keys
+        return [resolve(line, known, self._user_groups) for line in recipients]
 
     @hookimpl
     def vault_public_key(self, recipient: str, public_keys: Mapping[str, bytes]) -> PublicKey:
@@ -132,23 +129,23 @@ class Plugin:
     def close(self) -> None:
         """End what runs, stop the agent that was started, and forget keyring and passphrase."""
         with ExitStack() as closing:
-            for open_one in (self._agent, self._keyring):
+            for open_one in (self._agent, *self._keyrings):
                 if open_one:
                     closing.callback(open_one.close)
             self._stop.now()
         self._stop = Stop()
-        self._keyring = self._own = self._agent = self._passphrase = self._resolved = None
+        self._keyrings = []
+        self._own = self._agent = self._passphrase = self._groups = None
         self._has_opened = False
 
     def _keys(self, public_keys: Mapping[str, bytes]) -> Keyring:
-        """Return the keyring of *public_keys*, which is that of the last call when they are the same."""
+        """Return the keyring of *public_keys*: a change has two, of what was there and of what is to be."""
         with self._lock:
-            if self._keyring is None or self._keyring.public_keys != public_keys:
-                if self._keyring:
-                    self._keyring.close()
-                    self._keyring = None
-                self._keyring = Keyring(public_keys, self._stop)
-            return self._keyring
+            found = next((it for it in self._keyrings if it.public_keys == public_keys), None)
+            if found is None:
+                found = Keyring(public_keys, self._stop)
+                self._keyrings.append(found)
+            return found
 
     def _user(self) -> Gpg:
         """Return gpg with the user's keys, and note whether its agent is there already."""
@@ -187,13 +184,13 @@ class Plugin:
             raise UsageError(f"'{names.shown(path)}' {error.message}") from None
 
     def _from_user(self, text: str) -> tuple[str, bytes]:
-        if not recipients.is_hexadecimal(text) and not keys.address(text):
+        if not is_hexadecimal(text) and not keys.address(text):
             raise UsageError(
                 f"'{names.shown(text)}' is neither a file, a full fingerprint, a long key id nor an address"
             )
         gpg = Gpg(self._home, self._stop, ours=False)
         listed = keys.parse(gpg.listing("--list-keys", "--", _specification(text)))
-        found = recipients.matching(text, {key.fingerprint: key for key in listed})
+        found = matching(text, {key.fingerprint: key for key in listed})
         if not found:
             raise NotFoundError(f"'{names.shown(text)}' is no key in your keyring", "gpg --import FILE")
         if len(found) > 1:
@@ -203,9 +200,6 @@ class Plugin:
         minimal = ("--no-armor", "--export-options", "export-minimal")
         answer, _ = gpg.call(*minimal, "--export", "--", found[0].fingerprint)
         return packets.one_key(answer.output)
-
-
-resolve = recipients.resolve
 
 
 def config_of(options: Options) -> None:
@@ -229,7 +223,7 @@ def _is_file(text: str) -> bool:
 def _specification(text: str) -> str:
     """Return *text* so that gpg takes it for nothing else."""
     plain = text.replace(" ", "")
-    if recipients.is_hexadecimal(text):
+    if is_hexadecimal(text):
         return plain if plain.lower().startswith("0x") else f"0x{plain}"
     return f"<{keys.address(text)}>"
 

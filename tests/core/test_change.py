@@ -509,8 +509,11 @@ def test_a_plugin_that_binds_something_else_changes_nothing(
 ) -> None:
     real = Backend.encrypt
 
-    def encrypt(backend: Backend, secret: Secret, plaintext: bytes, to: Sequence[str], bound: bytes) -> bytes:
-        return real(backend, secret, plaintext, to, bound.replace(b'"generation":', b'"generation":9'))
+    def encrypt(
+        backend: Backend, secret: Secret, plaintext: bytes, to: Sequence[str], *rest: object
+    ) -> bytes:
+        bound, keys = cast("tuple[bytes, dict[str, bytes]]", rest)
+        return real(backend, secret, plaintext, to, bound.replace(b'"generation":', b'"generation":9'), keys)
 
     monkeypatch.setattr(Backend, "encrypt", encrypt)
     with unchanged(scene), pytest.raises(IntegrityError, match="wrote another binding"):
