@@ -44,6 +44,11 @@ class Stop:
             os.close(self._writer)
             self._writer = -1
 
+    def check(self) -> None:
+        """Raise PluginError when no program may begin any more."""
+        if self._writer < 0:
+            raise PluginError("stopped")
+
     def __del__(self) -> None:
         self.now()
         os.close(self.reader)
@@ -67,6 +72,7 @@ def ask(
     Raises PluginError when it cannot be started, takes more than *seconds* or reports too much, and
     IntegrityError when it puts out more than *limit* bytes.
     """
+    stop.check()
     with contextlib.ExitStack() as stack:
         ours, theirs = os.pipe()
         stack.callback(os.close, ours)

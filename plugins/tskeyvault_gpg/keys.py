@@ -123,7 +123,8 @@ def _key(block: list[list[str]]) -> Key:
         if record[0] == "fpr":
             parts[-1] = (parts[-1][0], parts[-1][1] or record[9])
         elif record[0] == "uid":
-            users += [_unescaped(record[9])] if record[1] not in _UNUSABLE else []
+            # Those of a key that has expired or is revoked have the same letter as the key.
+            users += [_unescaped(record[9])] if record[1] not in "ri" or record[1] == block[0][1] else []
         else:
             parts.append((record, ""))
     (first, fingerprint), *_ = parts

@@ -127,13 +127,12 @@ class Plugin:
         return tuple(found)
 
     def close(self) -> None:
-        """End what runs, stop the agent that was started, and forget keyring and passphrase."""
+        """End what runs, for good; stop the agent that was started, and forget keyrings and passphrase."""
         with ExitStack() as closing:
             for open_one in (self._agent, *self._keyrings):
                 if open_one:
                     closing.callback(open_one.close)
             self._stop.now()
-        self._stop = Stop()
         self._keyrings = []
         self._own = self._agent = self._passphrase = self._groups = None
         self._has_opened = False
@@ -150,6 +149,7 @@ class Plugin:
     def _user(self) -> Gpg:
         """Return gpg with the user's keys, and note whether its agent is there already."""
         with self._lock:
+            self._stop.check()
             if self._own is None:
                 self._own = Gpg(self._home, self._stop, ours=False)
                 self._agent = Agent(self._home)
