@@ -167,7 +167,7 @@ class Backend:
         if not self.implements("vault_public_key"):
             return None
         found = self._call("vault_public_key", PublicKey, recipient=recipient, public_keys=public_keys)
-        names.component(found.file.removeprefix("."), "file of a public key")
+        names.component(found.file, "file of a public key")
         return found
 
     def encrypted_to(self, ciphertext: bytes, recipients: Sequence[str], public_keys: PublicKeys) -> bool:

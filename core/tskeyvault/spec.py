@@ -112,7 +112,7 @@ class VaultSpec:
     @hookspec(firstresult=True)
     def vault_resolve(
         self, recipients: Sequence[str], public_keys: Mapping[str, bytes], options: Options
-    ) -> Sequence[tuple[Reader, ...]] | None:
+    ) -> list[tuple[Reader, ...]] | None:
         """Return whom each of *recipients* stands for, in the same order, at least one each.
 
         For a plugin whose recipients are names of keys. Who cannot be found is a Reader too, with

@@ -11,7 +11,7 @@ from support.vaults import made_key
 from tskeyvault import plugins
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault.plugins import Backend, Plugins
-from tskeyvault.spec import Options, Secret, Stanza, Target, hookimpl
+from tskeyvault.spec import Options, PublicKey, Reader, Secret, Stanza, Target, hookimpl
 
 Hook = Callable[..., object]
 
@@ -470,3 +470,49 @@ def test_a_manager_holds_the_core_and_one_plugin() -> None:
         assert len(made._manager.get_plugins()) == 2
         assert made.implementation in made._manager.get_plugins()
     assert (one.keygen(), two.keygen()) == (b"1", b"2")
+
+
+# Plugins whose recipients are names of keys.
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        [],
+        [(Reader("a"),)],
+        [(Reader("a"),), ()],
+        [(Reader("a"),), (Reader("b\n"),)],
+        [(Reader("a"),), ("b",)],
+        (),
+    ],
+    ids=range(6),
+)
+def test_vault_resolve_says_of_each_line_whom_it_means(result: object) -> None:
+    backend = Backend("demo", module(vault_resolve=lambda: result), {})
+    with pytest.raises(PluginError, match="vault_resolve returned"):
+        backend.resolve(["one", "two"], {})
+
+
+def test_without_vault_resolve_a_recipient_is_what_is_written() -> None:
+    assert Backend("demo", module(), {}).resolve(["one"], {}) == [(Reader("one"),)]
+
+
+@pytest.mark.parametrize("file", ["../x", "a/b", "", ".", "..", "-x", "x\n"])
+def test_a_public_key_file_has_a_plain_name(file: str) -> None:
+    def key() -> PublicKey:
+        return PublicKey("r", "n", file, b"x")
+
+    with pytest.raises(VaultError):
+        Backend("demo", module(vault_public_key=key), {}).public_key("r", {})
+
+
+def test_what_vault_check_finds_are_findings() -> None:
+    assert Backend("demo", module(), {}).check({}) == []
+    with pytest.raises(PluginError, match="vault_check returned"):
+        Backend("demo", module(vault_check=lambda: ("x",)), {}).check({})
+
+
+@pytest.mark.parametrize(("said", "workers"), [(4, 4), (0, 1), (-3, 1)])
+def test_a_plugin_says_how_much_may_run_at_once(said: int, workers: int) -> None:
+    assert Backend("demo", module(vault_workers=lambda: said), {}).workers() == workers
+    assert Backend("demo", module(), {}).workers() == 1

@@ -288,6 +288,22 @@ def test_a_key_that_cannot_be_used_stops_everything_and_can_be_removed(ours: Sha
     ours.put("b")
 
 
+def test_two_whose_keys_have_expired_are_removed_together(ours: Shared) -> None:
+    ours.put("a")
+    gone = [
+        gpg.person(ours.team.folder, f"Old{number}", made="20200101T000000", expires="1y")
+        for number in (1, 2)
+    ]
+    with (ours.secrets / ".gpg-id").open("a") as file:
+        for one in gone:
+            (ours.keys / one.file).write_bytes(one.public)
+            file.write(f"{one.fingerprint}\n")
+    ours.done("recipients", "ack", "--yes")
+    ours.done("recipients", "rm", gone[0].address, gone[1].fingerprint)
+    assert [path.name for path in ours.keys.iterdir()] == [ours.team.alice.file]
+    ours.put("c")
+
+
 def test_a_disabled_key_is_not_exported(people: Team, tmp_path: Path) -> None:
     alice = gpg.clone(people.alice, people.folder / "disabling")
     gpg.run(alice.home, "--import", input=people.bob.public)

@@ -29,7 +29,7 @@ def arguments(parser: ArgumentParser) -> None:
     adding.add_argument("--name", default="", metavar="TEXT", help="whose it is, for a comment in the file")
     removing = verbs.add_parser("rm", help="let somebody read no longer, and re-encrypt", allow_abbrev=False)
     removing.add_argument(
-        "recipient", metavar="RECIPIENT", help="the recipient, or the name it was added with"
+        "recipient", nargs="+", metavar="RECIPIENT", help="the recipient, or the name it was added with"
     )
     removing.add_argument(
         "-f", "--force", action="store_true", help="also the user's own key, without asking"
@@ -111,6 +111,10 @@ def _add(vault: Vault, options: Namespace) -> int:
         )
         public_keys = {**before.public_keys, key.file: key.content} if key else before.public_keys
         whom.append(entry.label or names.shown(entry.text))
+        if key:
+            terminal.say(
+                f"the key {key.recipient} says that it is {names.shown(key.name)}: compare it with theirs"
+            )
         is_there = entry.text in before.texts
         if is_there and public_keys == before.public_keys:
             raise UsageError(f"{names.shown(entry.text)} can read that already")
@@ -126,20 +130,17 @@ def _add(vault: Vault, options: Namespace) -> int:
 
 
 def _remove(vault: Vault, options: Namespace) -> int:
-    wanted = options.recipient.strip()
-    if not wanted:  # those without a name are not meant
+    wanted = [text.strip() for text in options.recipient]
+    if not all(wanted):  # those without a name are not meant
         raise UsageError("which recipient?", "vault recipients ls")
     gone: list[Recipient] = []
 
     def left(plugin: str, before: Recipients) -> tuple[Recipients, str]:
-        meant = _meant(vault, plugin, wanted, before)
-        gone.extend(
-            entry
-            for entry, readers in before.pairs
-            if wanted in {entry.text, entry.label} or {reader.recipient for reader in readers} <= meant
-        )
-        if not gone:
-            raise NotFoundError(f"{names.shown(wanted)} is not among the recipients", "vault recipients ls")
+        meant: set[str] = set()
+        for text in wanted:
+            whom, lines = _meant(vault, plugin, text, before)
+            meant |= whom
+            gone.extend(entry for entry in lines if entry not in gone)
         kept = tuple(entry for entry in before.entries if entry not in gone)
         if not kept:
             raise UsageError("that would leave nobody who can read", "add somebody first")
@@ -162,12 +163,23 @@ def _remove(vault: Vault, options: Namespace) -> int:
     return 0
 
 
-def _meant(vault: Vault, plugin: str, wanted: str, before: Recipients) -> set[str]:
-    """Return whom the plugin takes *wanted* for, when that is one alone."""
-    if not before.readers:
-        return set()
-    (readers,) = vault.plugins.get(plugin).resolve([wanted], before.public_keys)
-    return {reader.recipient for reader in readers} if len(readers) == 1 else set()
+def _meant(vault: Vault, plugin: str, text: str, before: Recipients) -> tuple[set[str], list[Recipient]]:
+    """Return whom the plugin takes *text* for, when that is one alone, and the entries that *text* means.
+
+    Raises NotFoundError when it means none.
+    """
+    meant: set[str] = set()
+    if before.readers:
+        (found,) = vault.plugins.get(plugin).resolve([text], before.public_keys)
+        meant = {reader.recipient for reader in found} if len(found) == 1 else set()
+    lines = [
+        entry
+        for entry, readers in before.pairs
+        if text in {entry.text, entry.label} or {reader.recipient for reader in readers} <= meant
+    ]
+    if not lines:
+        raise NotFoundError(f"{names.shown(text)} is not among the recipients", "vault recipients ls")
+    return meant, lines
 
 
 def _without_keys(vault: Vault, plugin: str, before: Recipients, after: Recipients) -> Recipients:
