@@ -15,7 +15,8 @@ from .names import Reference
 from .parallel import Progress
 from .plugins import Plugins, PublicKeys, is_installed
 from .state import Seen, State
-from .store import FOLDER, Entry, Finished, Store
+from .store import Entry, Finished, Store
+from .unbound import REWRITE, Unbound
 from .values import UI
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Vault:
         self.state = State(memory, self.settings.id, directory)
         identities, credentials = local.identities(place.identity, environ), local.credentials(environ)
         self.plugins = Plugins(self.local.plugins, identities, ui, credentials)
+        self._unbound = Unbound(self.store, self.state)
         self._ui = ui
         self._left: tuple[str, ...] = ()
 
@@ -99,39 +101,13 @@ class Vault:
         """Tell the user of a *ciphertext* without a binding that this host sees for the first time."""
         if self.state.seen(entry.path) == _seen(None, ciphertext):
             return
-        if other := self._other(entry, ciphertext):
+        backend = self.plugins.get(entry.plugin)
+        other = "" if backend.implements("vault_binding") else self._unbound.other(entry, ciphertext)
+        if other:
             self._ui.message(f"warning: secret '{entry.name}' is the very file of secret '{other}'")
-        elif not self.plugins.get(entry.plugin).implements("vault_encrypted_to"):
+        elif not backend.implements("vault_encrypted_to"):
             self._ui.message(
                 f"warning: secret '{entry.name}' is not bound to its name yet; the next write binds it"
-            )
-
-    def _binds(self, entry: Entry) -> bool:
-        return self.plugins.get(entry.plugin).implements("vault_binding")
-
-    def _other(self, entry: Entry, ciphertext: bytes) -> str:
-        """Return the name under which this host has seen *ciphertext*, when it is not that of *entry*."""
-        path = self.state.whose(_seen(None, ciphertext).digest)
-        if path in {"", entry.path}:
-            return ""
-        return names.shown(path.removeprefix(f"{FOLDER}/").rpartition(".")[0])
-
-    def _check_unbound(self, entry: Entry, ciphertext: bytes, before: Seen) -> None:
-        """Refuse what this host has seen elsewhere or earlier, where the format has no place for a binding.
-
-        Raises IntegrityError.
-        """
-        now = _seen(None, ciphertext)
-        if not before.digest or now == before:
-            return
-        if other := self._other(entry, ciphertext):
-            raise IntegrityError(
-                f"secret '{entry.name}': its file is that of secret '{other}', copied over it", _REWRITE
-            )
-        if self.state.whose(now.digest):
-            raise IntegrityError(
-                f"secret '{entry.name}': rolled back to an earlier file, after this host has seen a newer one",
-                _REWRITE,
             )
 
     def open_each(
@@ -171,22 +147,22 @@ class Vault:
         found = self.binding(entry, ciphertext)
         if found is None:
             if before.generation:
-                raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", _REWRITE)
-            if not self._binds(entry):
-                self._check_unbound(entry, ciphertext, before)
+                raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", REWRITE)
+            if not self.plugins.get(entry.plugin).implements("vault_binding"):
+                self._unbound.check(entry, ciphertext)
             return None
         if found.vault != self.settings.id:
-            raise IntegrityError(f"{what}: its file was written for another vault", _REWRITE)
+            raise IntegrityError(f"{what}: its file was written for another vault", REWRITE)
         if found.name != entry.name:
             other = names.shown(found.name)
-            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it", _REWRITE)
+            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it", REWRITE)
         if found.generation > before.generation + _PLAUSIBLE:
-            raise IntegrityError(f"{what}: generation {found.generation} is not plausible", _REWRITE)
+            raise IntegrityError(f"{what}: generation {found.generation} is not plausible", REWRITE)
         if found.generation < before.generation:
             rolled = f"rolled back to generation {found.generation}; this host has seen {before.generation}"
-            raise IntegrityError(f"{what}: {rolled}", _REWRITE)
+            raise IntegrityError(f"{what}: {rolled}", REWRITE)
         if found.generation == before.generation and _seen(found, ciphertext) != before:
-            raise IntegrityError(f"{what}: two different files claim generation {found.generation}", _REWRITE)
+            raise IntegrityError(f"{what}: two different files claim generation {found.generation}", REWRITE)
         return found
 
     def seal(
@@ -360,7 +336,6 @@ def _seen(bound: Binding | None, ciphertext: bytes) -> Seen:
 
 _PLAUSIBLE = 1_000_000
 """So many generations at most come unseen; more would be somebody's attempt to use up all numbers."""
-_REWRITE = "when this is intended, decrypt the file by hand and write the value with vault insert --force"
 
 
 @contextmanager

@@ -59,6 +59,15 @@ def test_a_file_copied_to_a_new_name_is_warned_of(ours: Shared) -> None:
     assert ours.done("show", "new").err == ""
 
 
+def test_a_copy_is_known_where_its_source_was_never_opened(ours: Shared, tmp_path: Path) -> None:
+    fresh = {"XDG_STATE_HOME": str(tmp_path / "fresh")}
+    assert ours.done("show", "b", env=fresh).out == b"the value of b"
+    (ours.secrets / "b.gpg").write_bytes((ours.secrets / "a.gpg").read_bytes())
+    ours.refused(5, "secret 'b': its file is that of secret 'a', copied over it", "show", "b", env=fresh)
+    newer = {"XDG_STATE_HOME": str(tmp_path / "newer")}
+    assert "warning: secret 'a' is the very file of secret 'b'" in ours.done("show", "a", env=newer).err
+
+
 def test_a_file_that_was_rolled_back_is_refused(ours: Shared) -> None:
     old = (ours.secrets / "a.gpg").read_bytes()
     ours.done("insert", "--force", "a", input=b"newer")
@@ -255,6 +264,26 @@ def test_a_hostile_key_file_stops_everything_and_is_named(ours: Shared, kind: st
         assert message in done.err
         assert "\n[GNUPG:]" not in done.err
     assert ours.done("show", "a").out == b"the value of a"
+
+
+@pytest.mark.parametrize("place", ["secrets/a.gpg", "secrets/.gpg-id", "secrets"])
+def test_a_link_is_never_followed(ours: Shared, place: str) -> None:
+    path, elsewhere = ours.directory / place, ours.directory / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    before = {file: file.read_bytes() for file in [elsewhere, *elsewhere.rglob("*")] if file.is_file()}
+    shown = ours.vault("show", "a")
+    assert (shown.code, shown.out) == ((0, b"the value of a") if place.endswith("-id") else (5, b"")), (
+        shown.err
+    )
+    for command in (
+        ("rekey",),
+        ("recipients", "rm", ours.team.alice.address, "-f"),
+        ("rm", "-f", "b"),
+        ("insert", "-f", "a"),
+    ):
+        ours.vault(*command, input=b"x")
+        assert {file: file.read_bytes() for file in before} == before
 
 
 def test_a_user_id_says_nothing_to_gpg_or_the_terminal(ours: Shared) -> None:
