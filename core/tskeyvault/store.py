@@ -248,10 +248,12 @@ class Store:
         with limits.uninterrupted():
             for step in steps:
                 self._do(step)
-            for folder in dict.fromkeys(step.folder for step in steps):
-                with self._folder(folder.split("/")[1:]) as fd:
+            folders = [folder.split("/")[1:] for folder in dict.fromkeys(step.folder for step in steps)]
+            for parts in folders:
+                with self._folder(parts) as fd:
                     files.sync(fd)
-                self._prune(folder.split("/")[1:])
+            for parts in folders:  # not before all are synced: one may go with another
+                self._prune(parts)
 
     def _undo(self, steps: Sequence[Step]) -> None:
         """Forget *steps*, of which none was done."""

@@ -212,7 +212,7 @@ def test_git_runs_nothing_that_the_store_names(store: Store, tmp_path: Path) -> 
 def test_a_secret_is_nowhere_but_in_its_file(store: Store, tmp_path: Path) -> None:
     secret = made_key()
     log = tmp_path / "trace"
-    argv = ["strace", "-f", "-qq", "-s", "4096", "-e", "trace=execve", "-v", "-o", log]
+    argv: list[str | Path] = ["strace", "-f", "-qq", "-s", "4096", "-e", "trace=execve", "-v", "-o", log]
     needs.program("strace")
 
     subprocess.run(
