@@ -183,3 +183,12 @@ def test_a_vault_does_not_take_the_name_of_the_store_for_its_own(store: Store, t
     text = (vault / "vault.toml").read_text().replace('"age"', '"pass"')
     (vault / "vault.toml").write_text(text)
     store.refused(2, "do not lie in a vault", "--vault", vault, "ls")
+
+
+def test_plain_files_and_missing_signers_are_found(store: Store) -> None:
+    (store.directory / "note.txt").write_text("plain")
+    env = {"PASSWORD_STORE_SIGNING_KEY": "A" * 40}
+    done = store.vault("recipients", "check", "--plugin", "pass", env=env)
+    assert done.code == 1
+    assert "'note.txt' in the store is not encrypted by pass" in done.err
+    assert f"signer {'A' * 40} is not in your keyring" in done.err
