@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 # PACKAGE:WHAT-SHOWS-THAT-IT-IS-THERE; a path, or a program on PATH.
 NEEDED="age:age ca-certificates:/etc/ssl/certs/ca-certificates.crt dbus:dbus-daemon fish:fish git:git
-  busybox:busybox groff-base:groff man-db:man openssh-client:ssh-keygen python3:/usr/bin/python3 strace:strace systemd:/lib/systemd/systemd util-linux:nsenter zsh:zsh"
+  gawk:awk gnupg:gpg pass:pass pinentry-curses:pinentry busybox:busybox groff-base:groff man-db:man openssh-client:ssh-keygen python3:/usr/bin/python3 strace:strace systemd:/lib/systemd/systemd util-linux:nsenter zsh:zsh"
 
 missing() {
   for pair in $NEEDED; do

@@ -3,14 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from . import binding, recipients
+from . import binding, parallel, recipients
+from .binding import Binding
 from .errors import UsageError
 from .journal import UNTOLD, Note
 from .names import Reference
+from .parallel import Progress
 from .recipients import Recipients
 from .state import Seen
-from .store import FOLDER, Entry, refuse_large
-from .vault import Progress, Vault
+from .store import FOLDER, PUBLIC_KEYS, Entry, refuse_large
+from .vault import Vault
+
+UNBOUND = "not bound to its name yet"
+OTHERS = "encrypted to other recipients"
 
 
 class Task(NamedTuple):
@@ -99,12 +104,26 @@ def plan(vault: Vault, entries: Iterable[Entry], to: Recipients | None = None) -
         # Also when *to* is given: a nearer file that was approved may be gone.
         approved = vault.readers(entry)
         readers = to or approved
-        bound = vault.check_binding(entry, vault.store.read(entry.path))
-        if bound is None:
-            tasks.append(Task(entry, readers, "not bound to its name yet"))
-        elif bound.recipients != binding.digest(readers.texts):
-            tasks.append(Task(entry, readers, "encrypted to other recipients"))
+        ciphertext = vault.store.read(entry.path)
+        bound = vault.check_binding(entry, ciphertext)
+        if why := owed(vault, entry, readers, ciphertext, bound):
+            tasks.append(Task(entry, readers, why))
     return tasks
+
+
+def owed(vault: Vault, entry: Entry, to: Recipients, ciphertext: bytes, bound: Binding | None) -> str:
+    """Return why *ciphertext*, whose binding is *bound*, is to be encrypted anew to *to*: UNBOUND, OTHERS or ``""``.
+
+    Raises IntegrityError for what cannot be parsed.
+    """
+    backend = vault.plugins.get(entry.plugin)
+    if bound is not None:
+        same = bound.recipients == binding.digest(to.texts)
+    elif backend.implements("vault_encrypted_to"):
+        same = backend.encrypted_to(ciphertext, to.texts, to.public_keys)
+    else:
+        return UNBOUND
+    return "" if same else OTHERS
 
 
 def rekey(
@@ -120,12 +139,27 @@ def rekey(
     secret cannot let others read it.
     """
     contents: dict[str, bytes] = {changed.path: recipients.render(changed)} if changed else {}
+    written, removed = _public_keys(vault, changed) if changed and changed.readers else ({}, [])
     seen: dict[str, Seen] = {}
     opened = vault.open((task.entry for task in tasks), progress)
-    for task in tasks:
+
+    def sealed(task: Task) -> tuple[bytes, Seen]:
         plaintext, bound = opened.pop(task.entry)
         created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
-        sealed = vault.seal(task.entry, plaintext, task.to, created=created, expires=expires)
-        contents[task.entry.path], seen[task.entry.path] = sealed
+        return vault.seal(task.entry, plaintext, task.to, created=created, expires=expires)
+
+    workers = vault.workers(task.entry for task in tasks)
+    for task, (ciphertext, known) in zip(tasks, parallel.each(workers, sealed, tasks), strict=True):
+        contents[task.entry.path], seen[task.entry.path] = ciphertext, known
     approved = {changed.path: changed.approvable} if changed else None
-    vault.place(contents, seen=seen, approved=approved, note=note)
+    vault.place(contents | written, removed, seen=seen, approved=approved, note=note)
+
+
+def _public_keys(vault: Vault, changed: Recipients) -> tuple[dict[str, bytes], list[str]]:
+    """Return the public key files to write, and the paths of those to remove, so that they are those of *changed*."""
+    there = vault.store.public_keys()
+    folder = f"{FOLDER}/{PUBLIC_KEYS}"
+    written = {
+        f"{folder}/{name}": data for name, data in changed.public_keys.items() if there.get(name) != data
+    }
+    return written, [f"{folder}/{name}" for name in there if name not in changed.public_keys]

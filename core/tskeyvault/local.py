@@ -90,14 +90,20 @@ def identities(explicit: str, environ: Mapping[str, str]) -> tuple[str, ...]:
                 # Not shown: people put the key itself where its file belongs.
                 raise LockedError(f"{place} names no file", "give the path of an identity file")
             return (os.path.abspath(path),)
-    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
+    given = credentials(environ)
     for path in (
-        os.path.join(credentials, CREDENTIAL) if os.path.isabs(credentials) else "",
+        os.path.join(given, CREDENTIAL) if given else "",
         os.path.join(own, IDENTITIES) if (own := _own_directory(environ)) else "",
     ):
         if path and os.path.isfile(path):
             return (path,)
     return ()
+
+
+def credentials(environ: Mapping[str, str]) -> str:
+    """Return the absolute path of the directory of systemd credentials, or ``""``."""
+    found = environ.get("CREDENTIALS_DIRECTORY", "")
+    return found if os.path.isabs(found) else ""
 
 
 def _own_directory(environ: Mapping[str, str]) -> str:

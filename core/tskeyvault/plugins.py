@@ -16,10 +16,16 @@ from . import names
 from .errors import PluginError, VaultError
 from .materialize import default
 from .spec import PROJECT, VaultSpec
-from .values import UI, Options, Pattern, Secret, Stanza, Target
+from .values import UI, Finding, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target
 
-BUILT_IN: Mapping[str, str] = {"age": "tskeyvault_age.plugin:Plugin"}
+BUILT_IN: Mapping[str, str] = {
+    "age": "tskeyvault_age.plugin:Plugin",
+    "gpg": "tskeyvault_gpg.plugin:Plugin",
+}
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
+
+_RECIPIENTS_FILES: Mapping[str, str] = {"gpg": ".gpg-id"}
+"""Where other programs have given a recipients file its name."""
 
 _ASK_OTHERS = frozenset({"age"})
 """Plugins that other plugins bring kinds of keys to, through vault_wrap and vault_unwrap."""
@@ -35,6 +41,9 @@ _NEEDLE = 4
 
 T = TypeVar("T")
 
+PublicKeys = Mapping[str, bytes]
+NO_KEYS: PublicKeys = {}
+
 
 class _EntryPoint(Protocol):
     def load(self) -> object: ...
@@ -47,7 +56,14 @@ def suffix(plugin: str) -> str:
 
 def recipients_file(plugin: str) -> str:
     """Return the name of the recipients files of *plugin*."""
-    return f".{plugin}-recipients"
+    return _RECIPIENTS_FILES.get(plugin, f".{plugin}-recipients")
+
+
+def of_recipients_file(name: str) -> str:
+    """Return the plugin whose recipients files are called *name*, or ``""``."""
+    plugin = next((plugin for plugin, file in _RECIPIENTS_FILES.items() if file == name), "")
+    plugin = plugin or name.removeprefix(".").removesuffix("-recipients")
+    return plugin if names.is_plugin(plugin) and name == recipients_file(plugin) else ""
 
 
 def is_installed(name: str) -> bool:
@@ -72,10 +88,23 @@ class Backend:
         self._manager.register(default, "tskeyvault.core")  # which is nobody's name: it has a dot
         self._guarded("registration", self._register)
 
-    def encrypt(self, secret: Secret, plaintext: bytes, recipients: Sequence[str], binding: bytes) -> bytes:
+    def encrypt(
+        self,
+        secret: Secret,
+        plaintext: bytes,
+        recipients: Sequence[str],
+        binding: bytes,
+        public_keys: PublicKeys = NO_KEYS,
+    ) -> bytes:
         """Call ``vault_encrypt``; refuse a result that plainly is no ciphertext."""
         ciphertext = self._call(
-            "vault_encrypt", bytes, secret=secret, plaintext=plaintext, recipients=recipients, binding=binding
+            "vault_encrypt",
+            bytes,
+            secret=secret,
+            plaintext=plaintext,
+            recipients=recipients,
+            binding=binding,
+            public_keys=public_keys,
         )
         if plaintext and (
             ciphertext == plaintext or (len(plaintext) >= _TELLING and plaintext in ciphertext)
@@ -121,6 +150,47 @@ class Backend:
             raise PluginError(
                 f"plugin '{self.name}': vault_own_recipients returned something else than recipients"
             )
+        return list(found)
+
+    def resolve(self, recipients: Sequence[str], public_keys: PublicKeys) -> list[tuple[Reader, ...]]:
+        """Call ``vault_resolve``; a plugin without it takes recipients as they are written."""
+        if not self.implements("vault_resolve"):
+            return [(Reader(text),) for text in recipients]
+        found = self._call("vault_resolve", list, recipients=recipients, public_keys=public_keys)
+        readers = [reader for line in found for reader in line]
+        if len(found) != len(recipients) or not all(found) or not all(map(_is_reader, readers)):
+            raise PluginError(f"plugin '{self.name}': vault_resolve returned something else than readers")
+        return found
+
+    def public_key(self, recipient: str, public_keys: PublicKeys) -> PublicKey | None:
+        """Call ``vault_public_key`` where it is implemented."""
+        if not self.implements("vault_public_key"):
+            return None
+        found = self._call("vault_public_key", PublicKey, recipient=recipient, public_keys=public_keys)
+        names.component(found.file, "file of a public key")
+        return found
+
+    def encrypted_to(self, ciphertext: bytes, recipients: Sequence[str], public_keys: PublicKeys) -> bool:
+        """Call ``vault_encrypted_to``."""
+        return self._call(
+            "vault_encrypted_to",
+            bool,
+            ciphertext=ciphertext,
+            recipients=recipients,
+            public_keys=public_keys,
+        )
+
+    def workers(self) -> int:
+        """Call ``vault_workers`` where it is implemented; 1 where it is not."""
+        return max(1, self._call("vault_workers", int)) if self.implements("vault_workers") else 1
+
+    def check(self, public_keys: PublicKeys) -> list[Finding]:
+        """Call ``vault_check`` where it is implemented."""
+        if not self.implements("vault_check"):
+            return []
+        found = self._call("vault_check", tuple, public_keys=public_keys)
+        if not all(isinstance(finding, Finding) for finding in found):
+            raise PluginError(f"plugin '{self.name}': vault_check returned something else than findings")
         return list(found)
 
     def patterns(self) -> list[Pattern]:
@@ -175,9 +245,16 @@ class Backend:
 class Plugins:
     """The plugins of one command: each loaded when it is first named, all closed at the end."""
 
-    def __init__(self, options: Mapping[str, Options], identities: tuple[str, ...], ui: UI):
+    def __init__(
+        self,
+        options: Mapping[str, Options],
+        identities: tuple[str, ...],
+        ui: UI,
+        credentials: str = "",
+    ):
         self._options = options
         self._identities = identities
+        self._credentials = credentials
         self._ui = ui
         self._loaded: dict[str, Backend] = {}
 
@@ -206,7 +283,8 @@ class Plugins:
             self._loaded = {}
 
     def _load(self, name: str) -> Backend:
-        options: Options = {**self._options.get(name, {}), "identities": self._identities, "ui": self._ui}
+        given = {"identities": self._identities, "ui": self._ui, "credentials": self._credentials}
+        options: Options = {**self._options.get(name, {}), **given}
         if name in _ASK_OTHERS:
             options = {**options, "key_plugin": self.find}
         try:
@@ -225,6 +303,14 @@ def _explains(error: VaultError) -> bool:
     """Tell whether *error* has a message and the exit code of a failure, as every VaultError should."""
     texts = (getattr(error, "message", None), getattr(error, "hint", None))
     return all(isinstance(text, str) for text in texts) and error.exit_code in range(1, 8)
+
+
+def _is_reader(reader: object) -> bool:
+    """Tell whether *reader* is a Reader of printable texts, one line each."""
+    if not isinstance(reader, Reader):
+        return False
+    texts = cast("tuple[object, ...]", reader)
+    return all(isinstance(text, str) and text.isprintable() for text in texts)
 
 
 def _is_usable(pattern: Pattern) -> bool:

@@ -1,7 +1,8 @@
 """The one way to run another program: an argument list, a closed environment, a time limit.
 
 :func:`run` is for a program that is asked once, :func:`interactive` for one that the user works with,
-:func:`conversation` for one that we talk to.
+:func:`conversation` for one that we talk to. One with a channel of its own for what it reports is in
+:mod:`tskeyvault.exchange`.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from . import limits
 from .errors import PluginError
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 PASSED_ON = (
     "HOME", "PATH", "USER", "LOGNAME", "TZ", "TERM", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK",
-    "GNUPGHOME", "GPG_TTY", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_AUTHOR_NAME",
+    "GNUPGHOME", "GPG_TTY", "PINENTRY_USER_DATA", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
+    "DBUS_SESSION_BUS_ADDRESS", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_AUTHOR_NAME",
     "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "GIT_COMMITTER_DATE",
 )  # fmt: skip
 """Variables that a program gets from ours; no others, so none that redirects git to another tree."""
@@ -76,10 +78,10 @@ def interactive(argv: Sequence[str], *, directory: str) -> int:
     """
     import subprocess
 
-    environment = {k: v for k, v in os.environ.items() if k in PASSED_ON or not k.startswith("GIT_")}
+    ours = {k: v for k, v in os.environ.items() if k in PASSED_ON or not k.startswith("GIT_")}
     before = signal.signal(signal.SIGINT, lambda _number, _frame: None)  # ignored, it would be so there too
     try:
-        done = subprocess.run(argv, cwd=directory, env=environment, check=False)  # noqa: S603 - a list, never a shell
+        done = subprocess.run(argv, cwd=directory, env=ours, check=False)  # noqa: S603 - a list, never a shell
     except OSError as error:
         raise _not_started(argv[0], error) from None
     finally:
@@ -109,10 +111,34 @@ def conversation(
     discarded. It runs in a session of its own, without a terminal; at the end that is ended whole,
     with what it has left behind. Raises PluginError when it cannot be started.
     """
+    with started(argv) as running, limits.stoppable(running.name):
+        yield Conversation(running, seconds, silent)
+
+
+class Running(NamedTuple):
+    """A program that runs, and the pipes to it."""
+
+    name: str
+    pid: int
+    stdin: IO[bytes]
+    stdout: int
+    """A descriptor."""
+    status: Callable[[], int | None]
+    """Gives its exit code, once it was ended."""
+
+
+@contextlib.contextmanager
+def started(argv: Sequence[str], passed: Sequence[int] = ()) -> Iterator[Running]:
+    """Run *argv*, whose first is an absolute path, in ``/``; it also gets the descriptors *passed*.
+
+    What it writes to standard error is discarded. It runs in a session of its own, without a terminal;
+    at the end that is ended whole, with what it has left behind. Raises PluginError when it cannot be started.
+    """
     import subprocess
 
+    name = os.path.basename(argv[0])
     try:
-        process = subprocess.Popen(  # noqa: S603 - a list, never a shell; callers found it by a checked name
+        process = subprocess.Popen(  # noqa: S603 - a list, never a shell; callers pass checked names
             argv,
             cwd="/",
             env=_environment(),
@@ -120,13 +146,15 @@ def conversation(
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            pass_fds=passed,
             start_new_session=True,
         )
     except OSError as error:
-        raise _not_started(os.path.basename(argv[0]), error) from None
+        raise _not_started(name, error) from None
     try:
-        with limits.stoppable(os.path.basename(argv[0])):
-            yield Conversation(process, os.path.basename(argv[0]), seconds, silent)
+        if process.stdin is None or process.stdout is None:
+            raise PluginError(f"{name} cannot be started")
+        yield Running(name, process.pid, process.stdin, process.stdout.fileno(), lambda: process.returncode)
     finally:
         _end(process)
 
@@ -134,19 +162,11 @@ def conversation(
 class Conversation:
     """A running program that is written to and that answers, within limits on its time and output."""
 
-    def __init__(
-        self,
-        process: "subprocess.Popen[bytes]",
-        name: str,
-        seconds: float,
-        silent: Callable[[], None] | None,
-    ):
-        if process.stdin is None or process.stdout is None:
-            raise PluginError(f"{name} cannot be started")
-        self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
+    def __init__(self, running: Running, seconds: float, silent: Callable[[], None] | None):
+        self._in, self._out = running.stdin.fileno(), running.stdout
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
-        self._name = name
+        self._name = running.name
         self._seconds = seconds
         self._silent = silent
         self._listens = self._speaks = True
@@ -247,10 +267,12 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             pipe.close()
     try:
         ended = os.pidfd_open(process.pid)
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
         try:
-            select.select([ended], [], [], _MOMENT)
+            poll.poll(_MOMENT * 1000)
             _signal(process.pid, signal.SIGTERM)
-            select.select([ended], [], [], _MOMENT)
+            poll.poll(_MOMENT * 1000)
         finally:
             os.close(ended)
     finally:

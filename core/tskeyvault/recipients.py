@@ -1,12 +1,14 @@
 """Who can read: recipients files, and whether this host has approved what stands in them."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple
 
 from . import git, names, plugins
 from .errors import ConfigError, IntegrityError, NotFoundError
+from .plugins import NO_KEYS, PublicKeys
 from .state import State
 from .store import FOLDER, Store
+from .values import Reader
 
 _MAX_LINES = 50
 """Of a difference that is shown."""
@@ -30,16 +32,44 @@ class Recipients(NamedTuple):
     path: str
     """Relative to the vault: ``secrets/.age-recipients``."""
     entries: tuple[Recipient, ...]
+    readers: tuple[tuple[Reader, ...], ...] = ()
+    """Whom each of the entries stands for, once the plugin was asked; before, each stands for itself."""
+    public_keys: PublicKeys = NO_KEYS
+    """The very files that the plugin was asked with."""
+
+    @property
+    def meant(self) -> tuple[Recipient, ...]:
+        """All whom the entries stand for, each with what it is called here."""
+        return tuple(
+            Recipient(reader.recipient, entry.label or (entry.text if entry.text != reader.recipient else ""))
+            for entry, readers in self.pairs
+            for reader in readers
+        )
+
+    @property
+    def pairs(self) -> tuple[tuple[Recipient, tuple[Reader, ...]], ...]:
+        """The entries, each with whom it stands for."""
+        readers = self.readers or tuple((Reader(entry.text),) for entry in self.entries)
+        return tuple(zip(self.entries, readers, strict=True))
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The recipients alone, in file order."""
-        return tuple(entry.text for entry in self.entries)
+        """What is encrypted to, in file order, each once."""
+        return tuple(dict.fromkeys(found.text for found in self.meant))
 
     @property
     def approvable(self) -> tuple[str, ...]:
         """Recipient and label of each, with a line end between: what a host approves."""
-        return tuple(f"{entry.text}\n{entry.label}" for entry in self.entries)
+        return tuple(f"{found.text}\n{found.label}" for found in self.meant)
+
+
+Resolve = Callable[[str, Recipients], Recipients]
+"""Asks a plugin, by name, whom the entries of its recipients file stand for."""
+
+
+def as_written(_plugin: str, found: Recipients) -> Recipients:
+    """Return *found* as it is: for plugins whose recipients are themselves what is encrypted to."""
+    return found
 
 
 class RecipientsChangedError(IntegrityError):
@@ -130,21 +160,23 @@ def governing(store: Store, plugin: str, folder: str) -> Recipients:
     return found
 
 
-def changes(store: Store, state: State) -> list[Change]:
+def changes(store: Store, state: State, resolve: Resolve = as_written) -> list[Change]:
     """Return what is not as this host approved it, of all recipients files."""
-    present = [load(store, path) for _, path in store.recipients_files(lambda _: None)]
+    present = [resolve(plugin, load(store, path)) for plugin, path in store.recipients_files(lambda _: None)]
     gone = set(state.approved_paths) - {found.path for found in present}
     found = [_compare(recipients, state.approved(recipients.path)) for recipients in present]
     found += [_gone(path, state.approved(path) or ()) for path in sorted(gone)]
     return [change for change in found if change.added or change.removed or change.gone]
 
 
-def approved(store: Store, state: State, directory: str, plugin: str, folder: str) -> Recipients:
+def approved(
+    store: Store, state: State, directory: str, plugin: str, folder: str, *, resolve: Resolve = as_written
+) -> Recipients:
     """Return :func:`governing` recipients when this host has approved exactly these.
 
     Raises RecipientsChangedError for others, also when a nearer file that was approved is gone.
     """
-    recipients = governing(store, plugin, folder)
+    recipients = resolve(plugin, governing(store, plugin, folder))
     change = _compare(recipients, state.approved(recipients.path))
     below = _below(plugin, folder, recipients.path)
     for path in below:
@@ -166,7 +198,7 @@ def _below(plugin: str, folder: str, found: str) -> list[str]:
 def _compare(recipients: Recipients, before: tuple[str, ...] | None) -> Change:
     known = _approved(before or ())
     texts = {entry.text for entry in known}
-    added = tuple(entry for entry in recipients.entries if not _is_known(entry, known, texts))
+    added = tuple(entry for entry in recipients.meant if not _is_known(entry, known, texts))
     removed = tuple(entry for entry in known if entry.text not in recipients.texts)
     return Change(recipients.path, added, removed, gone=False, now=recipients.approvable)
 

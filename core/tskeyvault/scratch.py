@@ -36,7 +36,7 @@ def opened(environ: Mapping[str, str]) -> Iterator[Scratch]:
     Raises DeliveryError when there is no tmpfs that we can write.
     """
     with limits.uninterrupted():  # or nobody would remove it; and the child keeps these signals blocked
-        path = _make(environ)
+        path = made(environ, "vault-edit-")
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
@@ -50,10 +50,14 @@ def opened(environ: Mapping[str, str]) -> Iterator[Scratch]:
         os.waitpid(child, 0)
 
 
-def _make(environ: Mapping[str, str]) -> str:
+def made(environ: Mapping[str, str], prefix: str) -> str:
+    """Make a directory in memory that only we can enter, whose name begins with *prefix*; return its path.
+
+    Raises DeliveryError.
+    """
     for base in (environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", "/run"):  # noqa: S108 - it is made with mode 0700
         if base and os.access(base, os.W_OK):
-            path = tempfile.mkdtemp(prefix="vault-edit-", dir=os.path.realpath(base))
+            path = tempfile.mkdtemp(prefix=prefix, dir=os.path.realpath(base))
             try:
                 with place.opened(path, allow_disk=False):
                     return path

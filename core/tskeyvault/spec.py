@@ -16,13 +16,16 @@ from collections.abc import Mapping, Sequence
 
 import pluggy
 
-from .values import UI, Options, Pattern, Secret, Stanza, Target
+from .values import UI, Finding, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target
 
 __all__ = [
     "PROJECT",
     "UI",
+    "Finding",
     "Options",
     "Pattern",
+    "PublicKey",
+    "Reader",
     "Secret",
     "Stanza",
     "Target",
@@ -41,18 +44,21 @@ class VaultSpec:
     """All hooks. A plugin implements those that it can."""
 
     @hookspec(firstresult=True)
-    def vault_encrypt(
+    def vault_encrypt(  # noqa: PLR0917 - pluggy passes all by name
         self,
         secret: Secret,
         plaintext: bytes,
         recipients: Sequence[str],
         binding: bytes,
+        public_keys: Mapping[str, bytes],
         options: Options,
     ) -> bytes | None:
         """Return *plaintext* encrypted to exactly *recipients*.
 
-        *recipients* are lines of the recipients file, without comments, in file order; they come
-        from a committed file and are to be treated as hostile. No recipients, or one that is not
+        *recipients* are lines of the recipients file, without comments, in file order, or what
+        :meth:`vault_resolve` made of them; they come from a committed file and are to be treated as
+        hostile, like *public_keys*: the files that travel with the vault in ``secrets/.public-keys``,
+        by name, for a plugin that implements :meth:`vault_resolve`. No recipients, or one that is not
         understood, is an error: nobody is ever left out. *binding* (ASCII, below 4 KiB) is to be
         stored so that :meth:`vault_decrypt` fails when it was changed; a plugin whose format has
         no place for it does not ask for the argument.
@@ -102,6 +108,60 @@ class VaultSpec:
 
         Raises LockedError when there is no identity.
         """
+
+    @hookspec(firstresult=True)
+    def vault_resolve(
+        self, recipients: Sequence[str], public_keys: Mapping[str, bytes], options: Options
+    ) -> list[tuple[Reader, ...]] | None:
+        """Return whom each of *recipients* stands for, in the same order, at least one each.
+
+        For a plugin whose recipients are names of keys. Who cannot be found is a Reader too, with
+        the line itself and a problem, so that they can be shown and removed; :meth:`vault_encrypt`
+        then refuses it. What a host approves is ``Reader.recipient``: it must not be possible to
+        give somebody else that one. Both arguments are hostile.
+
+        Raises IntegrityError for a public key file that is not what it should be.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_public_key(
+        self, recipient: str, public_keys: Mapping[str, bytes], options: Options
+    ) -> PublicKey | None:
+        """Return the public key that the user calls *recipient*, to travel with the vault.
+
+        It may come from a keyring of the user or from a file. Where *public_keys* has the key
+        already, what is new is added to it and nothing, like a revocation, is lost.
+
+        Raises NotFoundError; UsageError when several keys are meant, or one that cannot be used.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_encrypted_to(
+        self,
+        ciphertext: bytes,
+        recipients: Sequence[str],
+        public_keys: Mapping[str, bytes],
+        options: Options,
+    ) -> bool | None:
+        """Tell whether *ciphertext* is encrypted to exactly *recipients*, without a key.
+
+        For a plugin whose format has no place for a binding. Whoever cannot be told is not meant:
+        then the answer is False, and the secret is encrypted anew.
+
+        Raises IntegrityError when *ciphertext* cannot be parsed.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_workers(self, options: Options) -> int | None:
+        """Return how many calls of vault_encrypt or vault_decrypt may run at once, each in a thread.
+
+        Optional: without it they come one after the other. After a failure, ``close`` may be
+        called while others still run: it is to end them.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_check(self, public_keys: Mapping[str, bytes], options: Options) -> tuple[Finding, ...] | None:
+        """Return what is wrong with this host's programs and with *public_keys*; change nothing."""
 
     @hookspec(firstresult=True)
     def vault_wrap(self, recipient: str, file_key: bytes, options: Options) -> Stanza | None:

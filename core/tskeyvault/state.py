@@ -11,6 +11,8 @@ from .errors import DeliveryError, IntegrityError, NotFoundError
 
 MAX_SIZE = 64 << 20
 """Bytes of a state file."""
+_MAX_PAST = 100
+"""Earlier files of a secret without a binding that are remembered."""
 
 
 class Seen(NamedTuple):
@@ -38,6 +40,8 @@ class State:
         self._clone = os.path.realpath(clone) if clone else ""
         self._file = f"{vault}.json"
         self._seen: dict[str, Seen] = {}
+        self._past: dict[str, tuple[str, ...]] = {}
+        self._owners: dict[str, str] | None = None
         self._approvals: dict[str, dict[str, tuple[str, ...]]] = {}
         if os.path.isdir(directory):
             with files.directory(directory) as fd:
@@ -46,6 +50,17 @@ class State:
     def seen(self, path: str) -> Seen | None:
         """Return what was last seen of the ciphertext at *path*."""
         return self._seen.get(path)
+
+    def whose(self, digest: str) -> str:
+        """Return the path where a ciphertext of *digest* without a binding was seen first, or ``""``."""
+        if self._owners is None:
+            self._owners = {
+                known: path
+                for path, seen in sorted(self._seen.items(), reverse=True)
+                for known in (*self._past.get(path, ()), seen.digest)
+                if not seen.generation
+            }
+        return self._owners.get(digest, "")
 
     def approved(self, path: str) -> tuple[str, ...] | None:
         """Return the recipients, sorted, that were approved of the recipients file *path*."""
@@ -72,6 +87,8 @@ class State:
                 old = self._seen.get(path)
                 if old is None or new.generation >= old.generation:
                     self._seen[path] = new
+                    if old and old != new and not new.generation:
+                        self._past[path] = (*self._past.get(path, ()), old.digest)[-_MAX_PAST:]
 
     def approve(self, recipients: Mapping[str, tuple[str, ...] | None]) -> None:
         """Remember approved *recipients* by file, or with None that the file is gone."""
@@ -92,7 +109,7 @@ class State:
             files.sweep(fd)
             self._load(fd)
             yield
-            data = {"seen": self._seen, "approved": self._approvals}
+            data = {"seen": self._seen, "past": self._past, "approved": self._approvals}
             try:
                 files.write(fd, self._file, json.dumps(data, sort_keys=True, indent=0).encode(), mode=0o600)
             except DeliveryError:
@@ -108,6 +125,8 @@ class State:
             self._seen = {
                 path: Seen(int(number), str(digest)) for path, (number, digest) in data["seen"].items()
             }
+            self._past = {path: tuple(map(str, old)) for path, old in data.get("past", {}).items()}
+            self._owners = None
             self._approvals = {
                 clone: {path: tuple(map(str, lines)) for path, lines in files_.items()}
                 for clone, files_ in data["approved"].items()

@@ -18,6 +18,10 @@ from .names import Reference
 from .values import Secret
 
 FOLDER = "secrets"
+PUBLIC_KEYS = ".public-keys"
+"""The folder in it of the public keys that travel with the vault."""
+_MAX_KEY = 256 << 10
+_MAX_KEYS = 1000
 MAX_SECRET = 16 << 20
 """Bytes of a secret."""
 MAX_CIPHERTEXT = MAX_SECRET + (2 << 20)
@@ -292,13 +296,26 @@ class Store:
 
     def recipients_files(self, passed_over: Callable[[str], None]) -> list[tuple[str, str]]:
         """Return plugin and path of all recipients files, sorted by path."""
-        found = []
-        for path in self._walk(passed_over, hidden=True):
-            name = path.rpartition("/")[2]
-            plugin = name.removeprefix(".").removesuffix("-recipients")
-            if names.is_plugin(plugin) and name == plugins.recipients_file(plugin):
-                found.append((plugin, f"{FOLDER}/{path}"))
+        found = [
+            (plugin, f"{FOLDER}/{path}")
+            for path in self._walk(passed_over, hidden=True)
+            if (plugin := plugins.of_recipients_file(path.rpartition("/")[2]))
+        ]
         return sorted(found, key=lambda pair: pair[1])
+
+    def public_keys(self) -> dict[str, bytes]:
+        """Return the files of the folder of public keys, by name, sorted.
+
+        Raises IntegrityError for a link, a folder, a file above 256 KiB, and for more than 1,000.
+        """
+        try:
+            with self._folder([PUBLIC_KEYS]) as fd:
+                found = sorted(name for name in os.listdir(fd) if not files.is_temporary(name))
+        except NotFoundError:
+            return {}
+        if len(found) > _MAX_KEYS:
+            raise IntegrityError(f"'{FOLDER}/{PUBLIC_KEYS}' holds more than {_MAX_KEYS} files")
+        return {name: self.read(f"{FOLDER}/{PUBLIC_KEYS}/{name}", _MAX_KEY) for name in found}
 
     @contextmanager
     def _folder(self, parts: list[str], *, create: bool = False) -> Iterator[int]:

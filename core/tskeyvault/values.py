@@ -7,7 +7,8 @@ Options = Mapping[str, object]
 """A plugin's own table of the local configuration, and what the core puts there for every plugin.
 
 ``options["identities"]`` is a tuple of absolute paths (str) of identity files to try, in order.
-``options["ui"]`` is a :class:`UI`, to ask and tell the user.
+``options["ui"]`` is a :class:`UI`, to ask and tell the user. ``options["credentials"]`` is the
+absolute path (str) of the directory of systemd credentials, or ``""``.
 """
 
 
@@ -34,6 +35,43 @@ class Secret(NamedTuple):
     """The name without plugin prefix: ``tailscale/container-key``."""
     path: str
     """Where its ciphertext lies, relative to the vault: ``secrets/tailscale/container-key.age``."""
+
+
+class Reader(NamedTuple):
+    """Somebody whom a line of a recipients file stands for."""
+
+    recipient: str
+    """In the one form that ``vault_encrypt`` takes and that a host approves, like a full fingerprint."""
+    name: str = ""
+    """Whose it is, by the key itself; nobody vouches for it."""
+    expires: str = ""
+    """The last day (UTC) on which something can be encrypted to it, ``YYYY-MM-DD``, or ``""``."""
+    file: str = ""
+    """Which of the public key files it comes from, or ``""``."""
+    problem: str = ""
+    """Why nothing can be encrypted to it now, for people to read, or ``""``."""
+
+
+class PublicKey(NamedTuple):
+    """A public key that is to travel with the vault."""
+
+    recipient: str
+    """As it is to stand in a recipients file."""
+    name: str
+    """Whose it is, by the key itself."""
+    file: str
+    """The name of its file, one component."""
+    content: bytes
+    """Of that file."""
+
+
+class Finding(NamedTuple):
+    """Something that is not as it should be."""
+
+    text: str
+    """Which thing, and what is wrong with it."""
+    hint: str
+    """What to do about it, or ``""``."""
 
 
 class Target(NamedTuple):

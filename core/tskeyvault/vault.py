@@ -2,26 +2,25 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import binding, config, files, limits, local, names
+from . import binding, config, files, limits, local, names, parallel
 from .binding import Binding
 from .config import Settings
-from .errors import IntegrityError, NotFoundError, VaultError
+from .errors import IntegrityError, NotFoundError, UsageError, VaultError
 from .journal import Journal, Note
 from .names import Reference
-from .plugins import Plugins
+from .parallel import Progress
+from .plugins import Plugins, PublicKeys, is_installed
 from .state import Seen, State
 from .store import Entry, Finished, Store
+from .unbound import REWRITE, Unbound
 from .values import UI
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many are done."""
 
 
 class Place(NamedTuple):
@@ -50,7 +49,9 @@ class Vault:
         memory = local.state_directory(environ)
         self.store = Store(root, Journal(memory, self.settings.id, directory))
         self.state = State(memory, self.settings.id, directory)
-        self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ), ui)
+        identities, credentials = local.identities(place.identity, environ), local.credentials(environ)
+        self.plugins = Plugins(self.local.plugins, identities, ui, credentials)
+        self._unbound = Unbound(self.store, self.state)
         self._ui = ui
         self._left: tuple[str, ...] = ()
 
@@ -77,17 +78,37 @@ class Vault:
             self.plugins.get(plugin).prepare(
                 [text for entry, text in ciphertexts.items() if entry.plugin == plugin]
             )
+        plaintexts = parallel.each(
+            self.workers(ciphertexts),
+            lambda pair: self.plugins.get(pair[0].plugin).decrypt(pair[0].secret, pair[1]),
+            ciphertexts.items(),
+            progress,
+        )
         opened = {}
-        for done, (entry, ciphertext) in enumerate(ciphertexts.items(), 1):
-            plaintext = self.plugins.get(entry.plugin).decrypt(entry.secret, ciphertext)
+        for (entry, ciphertext), plaintext in zip(ciphertexts.items(), plaintexts, strict=True):
             opened[entry] = Opened(plaintext, bound[entry])
-            if bound[entry] is None and self.state.seen(entry.path) != _seen(None, ciphertext):
-                self._ui.message(
-                    f"warning: secret '{entry.name}' is not bound to its name yet; the next write binds it"
-                )
-            progress(done, len(ciphertexts))
+            if bound[entry] is None:
+                self._warn(entry, ciphertext)
         self.state.record({entry.path: _seen(bound[entry], text) for entry, text in ciphertexts.items()})
         return opened
+
+    def workers(self, entries: Iterable[Entry]) -> int:
+        """Return how many of *entries* may be encrypted or decrypted at once."""
+        found = [self.plugins.get(plugin).workers() for plugin in {entry.plugin for entry in entries}]
+        return min(found, default=1)
+
+    def _warn(self, entry: Entry, ciphertext: bytes) -> None:
+        """Tell the user of a *ciphertext* without a binding that this host sees for the first time."""
+        if self.state.seen(entry.path) == _seen(None, ciphertext):
+            return
+        backend = self.plugins.get(entry.plugin)
+        other = "" if backend.implements("vault_binding") else self._unbound.other(entry, ciphertext)
+        if other:
+            self._ui.message(f"warning: secret '{entry.name}' is the very file of secret '{other}'")
+        elif not backend.implements("vault_encrypted_to"):
+            self._ui.message(
+                f"warning: secret '{entry.name}' is not bound to its name yet; the next write binds it"
+            )
 
     def open_each(
         self, entries: Iterable[Entry], progress: Progress = lambda _done, _all: None
@@ -126,20 +147,22 @@ class Vault:
         found = self.binding(entry, ciphertext)
         if found is None:
             if before.generation:
-                raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", _REWRITE)
+                raise IntegrityError(f"{what}: this host has seen it bound, and this file is not", REWRITE)
+            if not self.plugins.get(entry.plugin).implements("vault_binding"):
+                self._unbound.check(entry, ciphertext)
             return None
         if found.vault != self.settings.id:
-            raise IntegrityError(f"{what}: its file was written for another vault", _REWRITE)
+            raise IntegrityError(f"{what}: its file was written for another vault", REWRITE)
         if found.name != entry.name:
             other = names.shown(found.name)
-            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it", _REWRITE)
+            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it", REWRITE)
         if found.generation > before.generation + _PLAUSIBLE:
-            raise IntegrityError(f"{what}: generation {found.generation} is not plausible", _REWRITE)
+            raise IntegrityError(f"{what}: generation {found.generation} is not plausible", REWRITE)
         if found.generation < before.generation:
             rolled = f"rolled back to generation {found.generation}; this host has seen {before.generation}"
-            raise IntegrityError(f"{what}: {rolled}", _REWRITE)
+            raise IntegrityError(f"{what}: {rolled}", REWRITE)
         if found.generation == before.generation and _seen(found, ciphertext) != before:
-            raise IntegrityError(f"{what}: two different files claim generation {found.generation}", _REWRITE)
+            raise IntegrityError(f"{what}: two different files claim generation {found.generation}", REWRITE)
         return found
 
     def seal(
@@ -153,8 +176,12 @@ class Vault:
         number = self._generation(entry) + 1
         bound = Binding(self.settings.id, entry.name, number, created, expires, binding.digest(to.texts))
         encoded = binding.encode(bound)
-        ciphertext = backend.encrypt(entry.secret, plaintext, to.texts, encoded)
+        ciphertext = backend.encrypt(entry.secret, plaintext, to.texts, encoded, to.public_keys)
         kept = backend.binding(ciphertext)
+        if expires and not kept:
+            raise UsageError(
+                f"secret '{entry.name}': plugin '{backend.name}' has no place for an expiry date"
+            )
         if kept not in {b"", encoded}:
             raise IntegrityError(f"secret '{entry.name}': plugin '{backend.name}' wrote another binding")
         return ciphertext, _seen(bound if kept else None, ciphertext)
@@ -171,7 +198,23 @@ class Vault:
         from . import recipients
 
         folder = entry.name.rpartition("/")[0]
-        return recipients.approved(self.store, self.state, self.directory, entry.plugin, folder)
+        return recipients.approved(
+            self.store, self.state, self.directory, entry.plugin, folder, resolve=self.resolve
+        )
+
+    def resolve(
+        self, plugin: str, found: "Recipients", public_keys: PublicKeys | None = None
+    ) -> "Recipients":
+        """Return *found* with whom its entries stand for, by *public_keys* or those in the vault.
+
+        Raises what ``vault_resolve`` raises.
+        """
+        if not is_installed(plugin) or not self.plugins.get(plugin).implements("vault_resolve"):
+            return found
+        public_keys = self.store.public_keys() if public_keys is None else public_keys
+        texts = [entry.text for entry in found.entries]
+        readers = tuple(self.plugins.get(plugin).resolve(texts, public_keys))
+        return found._replace(readers=readers, public_keys=public_keys)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -293,7 +336,6 @@ def _seen(bound: Binding | None, ciphertext: bytes) -> Seen:
 
 _PLAUSIBLE = 1_000_000
 """So many generations at most come unseen; more would be somebody's attempt to use up all numbers."""
-_REWRITE = "when this is intended, decrypt the file by hand and write the value with vault insert --force"
 
 
 @contextmanager

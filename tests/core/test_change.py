@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -509,8 +510,11 @@ def test_a_plugin_that_binds_something_else_changes_nothing(
 ) -> None:
     real = Backend.encrypt
 
-    def encrypt(backend: Backend, secret: Secret, plaintext: bytes, to: Sequence[str], bound: bytes) -> bytes:
-        return real(backend, secret, plaintext, to, bound.replace(b'"generation":', b'"generation":9'))
+    def encrypt(
+        backend: Backend, secret: Secret, plaintext: bytes, to: Sequence[str], *rest: object
+    ) -> bytes:
+        bound, keys = cast("tuple[bytes, dict[str, bytes]]", rest)
+        return real(backend, secret, plaintext, to, bound.replace(b'"generation":', b'"generation":9'), keys)
 
     monkeypatch.setattr(Backend, "encrypt", encrypt)
     with unchanged(scene), pytest.raises(IntegrityError, match="wrote another binding"):

@@ -11,7 +11,7 @@ from support.vaults import made_key
 from tskeyvault import plugins
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault.plugins import Backend, Plugins
-from tskeyvault.spec import Options, Secret, Stanza, Target, hookimpl
+from tskeyvault.spec import Options, PublicKey, Reader, Secret, Stanza, Target, hookimpl
 
 Hook = Callable[..., object]
 
@@ -144,7 +144,11 @@ def test_a_class_is_made_with_its_options_once_and_closed_once(monkeypatch: pyte
     assert loaded.get("demo").keygen() == b"x"
     loaded.close()
     loaded.close()
-    assert happened == [{"a": 1, "identities": ("/identities",), "ui": NOBODY}, "keygen", "close"]
+    assert happened == [
+        {"a": 1, "identities": ("/identities",), "ui": NOBODY, "credentials": ""},
+        "keygen",
+        "close",
+    ]
 
 
 def test_options_cannot_name_what_comes_from_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,12 +159,12 @@ def test_options_cannot_name_what_comes_from_the_core(monkeypatch: pytest.Monkey
         return b"x"
 
     monkeypatch.setattr(plugins, "_find", lambda _name: module(vault_keygen=keygen))
-    mine: Options = {"identities": "/mine", "ui": "mine"}
-    Plugins({"demo": mine}, ("/identities",), NOBODY).get("demo").keygen()
+    mine: Options = {"identities": "/mine", "ui": "mine", "credentials": "mine"}
+    Plugins({"demo": mine}, ("/identities",), NOBODY, "/credentials").get("demo").keygen()
     Plugins({}, (), NOBODY).get("demo").keygen()
     assert seen == [
-        {"identities": ("/identities",), "ui": NOBODY},
-        {"identities": (), "ui": NOBODY},
+        {"identities": ("/identities",), "ui": NOBODY, "credentials": "/credentials"},
+        {"identities": (), "ui": NOBODY, "credentials": ""},
     ]
 
 
@@ -178,7 +182,8 @@ def test_only_age_can_ask_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None
     given = Plugins({}, (), NOBODY)
     for name in ("age", "demo"):
         given.get(name).keygen()
-    assert seen == {"age": {"identities", "ui", "key_plugin"}, "demo": {"identities", "ui"}}
+    common = {"identities", "ui", "credentials"}
+    assert seen == {"age": {*common, "key_plugin"}, "demo": common}
 
 
 def test_all_plugins_are_closed_also_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,3 +470,49 @@ def test_a_manager_holds_the_core_and_one_plugin() -> None:
         assert len(made._manager.get_plugins()) == 2
         assert made.implementation in made._manager.get_plugins()
     assert (one.keygen(), two.keygen()) == (b"1", b"2")
+
+
+# Plugins whose recipients are names of keys.
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        [],
+        [(Reader("a"),)],
+        [(Reader("a"),), ()],
+        [(Reader("a"),), (Reader("b\n"),)],
+        [(Reader("a"),), ("b",)],
+        (),
+    ],
+    ids=range(6),
+)
+def test_vault_resolve_says_of_each_line_whom_it_means(result: object) -> None:
+    backend = Backend("demo", module(vault_resolve=lambda: result), {})
+    with pytest.raises(PluginError, match="vault_resolve returned"):
+        backend.resolve(["one", "two"], {})
+
+
+def test_without_vault_resolve_a_recipient_is_what_is_written() -> None:
+    assert Backend("demo", module(), {}).resolve(["one"], {}) == [(Reader("one"),)]
+
+
+@pytest.mark.parametrize("file", ["../x", "a/b", "", ".", "..", "-x", "x\n"])
+def test_a_public_key_file_has_a_plain_name(file: str) -> None:
+    def key() -> PublicKey:
+        return PublicKey("r", "n", file, b"x")
+
+    with pytest.raises(VaultError):
+        Backend("demo", module(vault_public_key=key), {}).public_key("r", {})
+
+
+def test_what_vault_check_finds_are_findings() -> None:
+    assert Backend("demo", module(), {}).check({}) == []
+    with pytest.raises(PluginError, match="vault_check returned"):
+        Backend("demo", module(vault_check=lambda: ("x",)), {}).check({})
+
+
+@pytest.mark.parametrize(("said", "workers"), [(4, 4), (0, 1), (-3, 1)])
+def test_a_plugin_says_how_much_may_run_at_once(said: int, workers: int) -> None:
+    assert Backend("demo", module(vault_workers=lambda: said), {}).workers() == workers
+    assert Backend("demo", module(), {}).workers() == 1

@@ -269,3 +269,21 @@ def test_a_lock_that_another_run_holds_is_not_waited_for_for_ever(
     ):
         opened.record({"a": Seen(1, "x")})
     assert contents(file.parent) == {}
+
+
+def test_files_without_a_binding_are_known_by_the_secret_that_had_them(tmp_path: Path) -> None:
+    state = State(str(tmp_path), "id")
+    for digest in ("one", "two"):
+        state.record({"secrets/a.gpg": Seen(0, digest), "secrets/b.gpg": Seen(0, f"b-{digest}")})
+    state.record({"secrets/c.age": Seen(3, "bound")})
+    for known in (state, State(str(tmp_path), "id")):
+        assert [known.whose(it) for it in ("one", "two")] == ["secrets/a.gpg"] * 2
+        assert [known.whose(it) for it in ("b-one", "b-two")] == ["secrets/b.gpg"] * 2
+        assert [known.whose(it) for it in ("bound", "never")] == ["", ""]
+
+
+def test_a_hundred_earlier_files_are_remembered(tmp_path: Path) -> None:
+    state = State(str(tmp_path), "id")
+    for number in range(102):
+        state.record({"secrets/a.gpg": Seen(0, str(number))})
+    assert [state.whose(str(number)) for number in (0, 1, 101)] == ["", "secrets/a.gpg", "secrets/a.gpg"]

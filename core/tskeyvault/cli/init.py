@@ -6,15 +6,13 @@ from argparse import ArgumentParser, Namespace
 from tskeyvault import config, files, git, local, names, recipients
 from tskeyvault.errors import DeliveryError, UsageError
 from tskeyvault.journal import Note
-from tskeyvault.plugins import Plugins, recipients_file
+from tskeyvault.plugins import NO_KEYS, Plugins, recipients_file, suffix
 from tskeyvault.recipients import Recipient, Recipients
-from tskeyvault.store import FOLDER
+from tskeyvault.store import FOLDER, PUBLIC_KEYS
+from tskeyvault.values import Secret
 from tskeyvault.vault import opened
 
 from . import keygen, place, terminal
-
-_BACKEND = "age"
-_RECIPIENTS = f"{FOLDER}/{recipients_file(_BACKEND)}"
 
 _VAULT_TOML = """\
 # A vault of tskeyvault: encrypted secrets for services. Change it by hand; see docs/systemd.md.
@@ -38,6 +36,12 @@ _ATTRIBUTES = """\
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="where (default: here)")
+    parser.add_argument(
+        "--backend", default=keygen.PLUGIN, metavar="PLUGIN", help="for new secrets (default: age)"
+    )
+    parser.add_argument(
+        "--recipient", default="", metavar="RECIPIENT", help="the first reader (default: yourself)"
+    )
     parser.add_argument("--no-commit", action="store_true", help="do not commit to git")
 
 
@@ -46,7 +50,8 @@ def run(options: Namespace) -> int:
     directory = os.path.abspath(options.directory)
     if os.path.lexists(os.path.join(directory, config.FILE)):
         raise UsageError(f"'{directory}' is a vault already")
-    own = _own_recipients(place(options).identity)
+    backend = names.plugin(options.backend)
+    readers = _readers(backend, options.recipient.strip(), place(options).identity)
     try:
         os.makedirs(directory, exist_ok=True)
     except OSError:
@@ -54,11 +59,13 @@ def run(options: Namespace) -> int:
     if not git.work_tree(directory):
         git.init(directory)
         terminal.say(f"made a git repository in '{directory}'")
-    written = _write(directory, own)
+    written = _write(directory, backend, readers)
     with opened(place(options)._replace(vault=directory), os.environ, terminal.USER) as vault:
-        if _RECIPIENTS in written:
-            vault.state.approve({_RECIPIENTS: recipients.load(vault.store, _RECIPIENTS).approvable})
-            terminal.say(f"made a vault in '{directory}'; it is read by {', '.join(map(names.shown, own))}")
+        if readers.path in written:
+            made = vault.resolve(backend, recipients.load(vault.store, readers.path))
+            vault.state.approve({readers.path: made.approvable})
+            whom = ", ".join(map(names.shown, made.texts))
+            terminal.say(f"made a vault in '{directory}'; it is read by {whom}")
         else:
             terminal.say(f"made a vault in '{directory}'; its recipients were there: vault recipients ack")
         if not options.no_commit and vault.local.commit:
@@ -66,26 +73,41 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def _own_recipients(identity: str) -> list[str]:
+def _readers(backend: str, recipient: str, identity: str) -> Recipients:
+    """Return who is to read the new vault: *recipient*, or the user, and their public keys."""
+    path = f"{FOLDER}/{recipients_file(backend)}"
     identities = local.identities(identity, os.environ)
-    if not identities:
+    label = f"{os.environ.get('USER') or 'user'} at {os.uname().nodename}"
+    if backend == keygen.PLUGIN and not recipient and not identities:
         terminal.say("there is no age key yet: making one")
-        return keygen.make(keygen.own_file(os.environ))
-    plugins = Plugins({}, identities, terminal.USER)
+        made = keygen.make(keygen.own_file(os.environ))
+        return Recipients(path, tuple(Recipient(text, label) for text in made))
+    options, credentials = local.load(os.environ).plugins, local.credentials(os.environ)
+    plugins = Plugins(options, identities, terminal.USER, credentials)
     try:
-        return plugins.get(_BACKEND).own_recipients()
+        loaded = plugins.get(backend)
+        own = [recipient] if recipient else loaded.own_recipients()
+        has_keys = loaded.implements("vault_public_key")
+        if has_keys and len(own) > 1:
+            raise UsageError(f"you have several keys: {', '.join(own)}", "--recipient says which")
+        keys = [key for text in own if (key := loaded.public_key(text, NO_KEYS))]
+        entries = [Recipient(key.recipient, names.shown(key.name)) for key in keys]
+        entries = entries or [Recipient(text, "" if recipient else label) for text in own]
+        texts, public_keys = [entry.text for entry in entries], {key.file: key.content for key in keys}
+        probe = Secret("recipient", f"{FOLDER}/recipient{suffix(backend)}")
+        loaded.encrypt(probe, b"", texts, b"", public_keys)
     finally:
         plugins.close()
+    return Recipients(path, tuple(entries), public_keys=public_keys)
 
 
-def _write(directory: str, own: list[str]) -> list[str]:
+def _write(directory: str, backend: str, readers: Recipients) -> list[str]:
     """Write what a new vault consists of, but over nothing that is there; return what was written."""
-    label = f"{os.environ.get('USER') or 'user'} at {os.uname().nodename}"
-    readers = Recipients(_RECIPIENTS, tuple(Recipient(text, label) for text in own))
     contents = {
         f"{FOLDER}/.gitattributes": _ATTRIBUTES.encode(),
-        _RECIPIENTS: recipients.render(readers),
-        config.FILE: _VAULT_TOML.format(id=os.urandom(16).hex(), backend=_BACKEND).encode(),
+        readers.path: recipients.render(readers),
+        **{f"{FOLDER}/{PUBLIC_KEYS}/{name}": data for name, data in readers.public_keys.items()},
+        config.FILE: _VAULT_TOML.format(id=os.urandom(16).hex(), backend=backend).encode(),
     }
     written = []
     with files.directory(directory) as root:

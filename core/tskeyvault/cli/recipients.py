@@ -2,32 +2,34 @@
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from tskeyvault import change, git, limits, names, plugins, recipients
 from tskeyvault.errors import IntegrityError, NotFoundError, UsageError, VaultError
 from tskeyvault.journal import Note
 from tskeyvault.recipients import Change, Recipient, Recipients
 from tskeyvault.store import FOLDER, Entry
-from tskeyvault.values import Secret
+from tskeyvault.values import Reader, Secret
 from tskeyvault.vault import Vault, opened
 
-from . import common, place, terminal
+from . import common, place, recipients_check, terminal
 from .insert import approve
 from .rekey import show_plan
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|add|rm|ack")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|add|rm|ack|check")
     listing = verbs.add_parser("ls", help="list recipients files and who stands in them", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="as JSON")
     adding = verbs.add_parser("add", help="let somebody read, and re-encrypt for them", allow_abbrev=False)
-    adding.add_argument("recipient", metavar="RECIPIENT", help="like age1...")
+    adding.add_argument(
+        "recipient", metavar="RECIPIENT", help="like age1...; for gpg a key, an address or a file with a key"
+    )
     adding.add_argument("--name", default="", metavar="TEXT", help="whose it is, for a comment in the file")
     removing = verbs.add_parser("rm", help="let somebody read no longer, and re-encrypt", allow_abbrev=False)
     removing.add_argument(
-        "recipient", metavar="RECIPIENT", help="the recipient, or the name it was added with"
+        "recipient", nargs="+", metavar="RECIPIENT", help="the recipient, or the name it was added with"
     )
     removing.add_argument(
         "-f", "--force", action="store_true", help="also the user's own key, without asking"
@@ -43,27 +45,35 @@ def arguments(parser: ArgumentParser) -> None:
         "ack", help="approve recipients that were changed elsewhere", allow_abbrev=False
     )
     approving.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    for verb in (listing, adding, removing, approving):
+    checking = verbs.add_parser(
+        "check", help="say until when each can be encrypted to, and what is wrong", allow_abbrev=False
+    )
+    checking.add_argument("--json", action="store_true", help="as JSON")
+    for verb in (listing, adding, removing, approving, checking):
         common(verb)
 
 
 def run(options: Namespace) -> int:
     """Do what the verb says."""
     with opened(place(options), os.environ, terminal.USER) as vault:
-        return {"ls": _list, "add": _add, "rm": _remove, "ack": _ack}[options.verb](vault, options)
+        verbs = {"ls": _list, "add": _add, "rm": _remove, "ack": _ack, "check": recipients_check.run}
+        return verbs[options.verb](vault, options)
 
 
 def _list(vault: Vault, options: Namespace) -> int:
-    unapproved = {it.path for it in recipients.changes(vault.store, vault.state)}
+    unapproved = {it.path for it in recipients.changes(vault.store, vault.state, vault.resolve)}
     files = vault.store.recipients_files(lambda path: terminal.warn(f"passed over: {names.shown(path)}"))
-    found = [recipients.load(vault.store, path) for _, path in files]
+    found = [vault.resolve(plugin, recipients.load(vault.store, path)) for plugin, path in files]
     if options.json:
         terminal.as_json(
             [
                 {
                     "path": file.path,
                     "approved": file.path not in unapproved,
-                    "recipients": [{"recipient": entry.text, "name": entry.label} for entry in file.entries],
+                    "recipients": [
+                        {"recipient": entry.text, "name": entry.label} | _keys(file, readers)
+                        for entry, readers in file.pairs
+                    ],
                 }
                 for file in found
             ]
@@ -71,43 +81,77 @@ def _list(vault: Vault, options: Namespace) -> int:
         return 0
     for file in found:
         terminal.lines([f"{file.path}{' (not approved on this host)' if file.path in unapproved else ''}"])
-        terminal.lines(f"  {entry.text}{f'  {entry.label}' if entry.label else ''}" for entry in file.entries)
+        for entry, readers in file.pairs:
+            terminal.lines([f"  {entry.text}{f'  {entry.label}' if entry.label else ''}"])
+            terminal.lines(f"    {_described(entry, reader)}" for reader in readers if file.readers)
     return 0
 
 
+def _keys(file: Recipients, readers: Iterable[Reader]) -> dict[str, object]:
+    """Return what there is to say of *readers* where a plugin said who they are."""
+    return {"readers": [reader._asdict() for reader in readers]} if file.readers else {}
+
+
+def _described(entry: Recipient, reader: Reader) -> str:
+    until = f"until {reader.expires}" if reader.expires else ""
+    recipient = "" if reader.recipient == entry.text else reader.recipient
+    return "  ".join(filter(None, [recipient, reader.name, reader.problem or until]))
+
+
 def _add(vault: Vault, options: Namespace) -> int:
-    entry = Recipient(options.recipient.strip(), _label(options.name))
-    whom = entry.label or names.shown(entry.text)
+    text, label = options.recipient.strip(), _label(options.name)
+    whom: list[str] = []
 
     def added(plugin: str, before: Recipients) -> tuple[Recipients, str]:
-        if any(known.text == entry.text for known in before.entries):
+        key = vault.plugins.get(plugin).public_key(text, before.public_keys)
+        entry = (
+            Recipient(key.recipient, label or _label(names.shown(key.name)))
+            if key
+            else Recipient(text, label)
+        )
+        public_keys = {**before.public_keys, key.file: key.content} if key else before.public_keys
+        whom.append(entry.label or names.shown(entry.text))
+        if key:
+            terminal.say(
+                f"the key {key.recipient} says that it is {names.shown(key.name)}: compare it with theirs"
+            )
+        is_there = entry.text in before.texts
+        if is_there and public_keys == before.public_keys:
             raise UsageError(f"{names.shown(entry.text)} can read that already")
-        new = before._replace(entries=(*before.entries, entry))
-        _refuse_unusable(vault, plugin, new)
-        return new, f"Let {whom} read"
+        entries = before.entries if is_there else (*before.entries, entry)
+        new = vault.resolve(plugin, before._replace(entries=entries), public_keys)
+        _refuse_unusable(vault, plugin, new, entry.text)
+        return new, f"Renew the key of {whom[0]} for" if is_there else f"Let {whom[0]} read"
 
     known = _change(vault, options, added)
     if not options.plan:
-        terminal.say(f"{whom} can read {_counted(len(known))}")
+        terminal.say(f"{whom[0]} can read {_counted(len(known))}")
     return 0
 
 
 def _remove(vault: Vault, options: Namespace) -> int:
-    wanted = options.recipient.strip()
-    if not wanted:  # those without a name are not meant
+    wanted = [text.strip() for text in options.recipient]
+    if not all(wanted):  # those without a name are not meant
         raise UsageError("which recipient?", "vault recipients ls")
     gone: list[Recipient] = []
 
     def left(plugin: str, before: Recipients) -> tuple[Recipients, str]:
-        gone.extend(entry for entry in before.entries if wanted in {entry.text, entry.label})
-        if not gone:
-            raise NotFoundError(f"{names.shown(wanted)} is not among the recipients", "vault recipients ls")
+        meant: set[str] = set()
+        for text in wanted:
+            whom, lines = _meant(vault, plugin, text, before)
+            meant |= whom
+            gone.extend(entry for entry in lines if entry not in gone)
         kept = tuple(entry for entry in before.entries if entry not in gone)
         if not kept:
             raise UsageError("that would leave nobody who can read", "add somebody first")
+        after = vault.resolve(plugin, before._replace(entries=kept, readers=()), before.public_keys)
+        if still := set(before.texts) & meant & set(after.texts):
+            raise UsageError(
+                f"{names.shown(min(still))} still reads as one of a group", "take it out of the group first"
+            )
         if not options.force:
-            _refuse_shutting_out(vault, plugin, gone, kept)
-        return before._replace(entries=kept), f"Let {_named(gone)} read no longer"
+            _refuse_shutting_out(vault, plugin, before, after)
+        return _without_keys(vault, plugin, before, after), f"Let {_named(gone)} read no longer"
 
     known = _change(vault, options, left)
     if not options.plan:
@@ -117,6 +161,38 @@ def _remove(vault: Vault, options: Namespace) -> int:
         )
         terminal.lines(entry.name for entry in known)
     return 0
+
+
+def _meant(vault: Vault, plugin: str, text: str, before: Recipients) -> tuple[set[str], list[Recipient]]:
+    """Return whom the plugin takes *text* for, when that is one alone, and the entries that *text* means.
+
+    Raises NotFoundError when it means none.
+    """
+    meant: set[str] = set()
+    if before.readers:
+        (found,) = vault.plugins.get(plugin).resolve([text], before.public_keys)
+        meant = {reader.recipient for reader in found} if len(found) == 1 else set()
+    lines = [
+        entry
+        for entry, readers in before.pairs
+        if text in {entry.text, entry.label} or {reader.recipient for reader in readers} <= meant
+    ]
+    if not lines:
+        raise NotFoundError(f"{names.shown(text)} is not among the recipients", "vault recipients ls")
+    return meant, lines
+
+
+def _without_keys(vault: Vault, plugin: str, before: Recipients, after: Recipients) -> Recipients:
+    """Return *after* without the public keys of those who were taken out, unless another file names them."""
+    others = [
+        vault.resolve(plugin, recipients.load(vault.store, path), before.public_keys)
+        for other, path in vault.store.recipients_files(lambda _: None)
+        if other == plugin and path != after.path
+    ]
+    needed = {reader.file for file in (after, *others) for _, readers in file.pairs for reader in readers}
+    unneeded = {reader.file for _, readers in before.pairs for reader in readers} - needed
+    kept = {name: data for name, data in after.public_keys.items() if name not in unneeded}
+    return after._replace(public_keys=kept)
 
 
 def _change(
@@ -147,9 +223,10 @@ def _present(vault: Vault, plugin: str, folder: str) -> Recipients:
     file = plugins.recipients_file(plugin)
     path = "/".join(part for part in (FOLDER, folder, file) if part)
     if not vault.store.nearest(file, folder):
-        return Recipients(path, ())
-    approve(vault, lambda: recipients.approved(vault.store, vault.state, vault.directory, plugin, folder))
-    return Recipients(path, recipients.governing(vault.store, plugin, folder).entries)
+        return vault.resolve(plugin, Recipients(path, ()))
+    found: list[Recipients] = []
+    approve(vault, lambda: found.append(vault.readers(Entry(plugin, f"{folder}/x" if folder else "x"))))
+    return found[-1]._replace(path=path)
 
 
 def _named(entries: Iterable[Recipient]) -> str:
@@ -162,7 +239,7 @@ def _counted(number: int) -> str:
 
 def _ack(vault: Vault, options: Namespace) -> int:
     vault.recover()
-    found = recipients.changes(vault.store, vault.state)
+    found = recipients.changes(vault.store, vault.state, vault.resolve)
     if not found:
         terminal.say("all recipients are approved")
         return 0
@@ -183,26 +260,24 @@ def _show(vault: Vault, found: Change) -> None:
         terminal.say("  with changes that are not committed")
 
 
-def _refuse_unusable(vault: Vault, plugin: str, new: Recipients) -> None:
-    """Let the plugin try the last of *new*, and then all together, before they are written down."""
-    text = new.texts[-1]
+def _refuse_unusable(vault: Vault, plugin: str, new: Recipients, text: str) -> None:
+    """Let the plugin try *text*, and then all of *new* together, before they are written down."""
     if not text or text.startswith("#") or any(not character.isprintable() for character in text):
         raise UsageError("the recipient is not one line of text")
     probe = Secret("recipient", f"{FOLDER}/recipient{plugins.suffix(plugin)}")
     for texts in ([text], new.texts):
-        vault.plugins.get(plugin).encrypt(probe, b"", texts, b"")
+        vault.plugins.get(plugin).encrypt(probe, b"", texts, b"", new.public_keys)
 
 
-def _refuse_shutting_out(
-    vault: Vault, plugin: str, gone: Sequence[Recipient], kept: Sequence[Recipient]
-) -> None:
+def _refuse_shutting_out(vault: Vault, plugin: str, before: Recipients, after: Recipients) -> None:
     """Ask before the user would be without a key that reads: then nobody here could take it back."""
     try:
         own = set(vault.plugins.get(plugin).own_recipients())
     except VaultError:
         return  # who has no key here does not lose one
-    shut_out = own & {entry.text for entry in gone} and not own & {entry.text for entry in kept}
-    if shut_out and not terminal.confirm("you yourself would not read it any longer. go on?"):
+    if not own & set(before.texts) or own & set(after.texts):
+        return
+    if not terminal.confirm("you yourself would not read it any longer. go on?"):
         raise UsageError("you yourself would not read it any longer", "--force removes you all the same")
 
 

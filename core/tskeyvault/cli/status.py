@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Collection
 from typing import NamedTuple
 
-from tskeyvault import binding, names, recipients
+from tskeyvault import binding, change, names, recipients
 from tskeyvault.errors import VaultError
 from tskeyvault.store import Entry
 from tskeyvault.vault import Vault, opened
@@ -14,6 +14,10 @@ from tskeyvault.vault import Vault, opened
 from . import place, terminal
 
 _SOON = 14 * 86400.0
+_FINDINGS = {
+    change.UNBOUND: "not bound to its name: insert or rekey binds it",
+    change.OTHERS: "encrypted to other recipients: vault rekey",
+}
 
 
 class Row(NamedTuple):
@@ -40,8 +44,10 @@ def run(options: Namespace) -> int:
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     with opened(place(options), os.environ, terminal.USER) as vault:
         # A host that has approved nobody yet only looks.
-        changes = recipients.changes(vault.store, vault.state) if vault.state.approved_paths else []
-        unapproved = {change.path for change in changes}
+        changes = (
+            recipients.changes(vault.store, vault.state, vault.resolve) if vault.state.approved_paths else []
+        )
+        unapproved = {found.path for found in changes}
         rows = [_row(vault, entry, unapproved) for entry in vault.store.within(folder)]
     if options.json:
         terminal.as_json([row._asdict() for row in rows])
@@ -56,7 +62,10 @@ def _row(vault: Vault, entry: Entry, unapproved: Collection[str]) -> Row:
     bound = None
     try:
         readers = recipients.governing(vault.store, entry.plugin, entry.name.rpartition("/")[0])
-        bound = vault.check_binding(entry, vault.store.read(entry.path))
+        readers = vault.resolve(entry.plugin, readers)
+        ciphertext = vault.store.read(entry.path)
+        bound = vault.check_binding(entry, ciphertext)
+        owed = change.owed(vault, entry, readers, ciphertext, bound)
         dates = _dates(bound) if bound else []
     except VaultError as error:
         findings.append(error.message.removeprefix(f"secret '{entry.name}': "))
@@ -64,14 +73,11 @@ def _row(vault: Vault, entry: Entry, unapproved: Collection[str]) -> Row:
         findings.append("its dates cannot be read: no calendar has them")
         bound = None
     else:
-        if bound is None:
-            findings.append("not bound to its name: insert or rekey binds it")
-        else:
-            findings += dates
-            if bound.recipients != binding.digest(readers.texts):
-                findings.append("encrypted to other recipients: vault rekey")
-            if readers.path in unapproved:
-                findings.append("its recipients are not approved: vault recipients ack")
+        findings += dates
+        if owed:
+            findings.append(_FINDINGS[owed])
+        if readers.path in unapproved and owed != change.UNBOUND:
+            findings.append("its recipients are not approved: vault recipients ack")
     who = [it.label or it.text for it in readers.entries] if readers else []
     generation, created, expires = (
         (bound.generation, bound.created, bound.expires) if bound else (None, None, None)

@@ -11,7 +11,7 @@ import pytest
 from tskeyvault import limits
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, UsageError, VaultError
 from tskeyvault.names import shown
-from tskeyvault.plugins import Backend
+from tskeyvault.plugins import NO_KEYS, Backend
 from tskeyvault.values import Secret
 
 from .watch import Watch, told, watched
@@ -40,6 +40,8 @@ class Member(NamedTuple):
 
     backend: Backend
     recipients: tuple[str, ...]
+    public_keys: Mapping[str, bytes] = NO_KEYS
+    """Files that travel with the vault, by name, with the keys of all members; for ``vault_resolve``."""
 
 
 class _Nobody:
@@ -66,15 +68,19 @@ class _Nobody:
 
 
 def member(
-    name: str, implementation: object, options: Mapping[str, object], recipients: Sequence[str]
+    name: str,
+    implementation: object,
+    options: Mapping[str, object],
+    recipients: Sequence[str],
+    public_keys: Mapping[str, bytes] = NO_KEYS,
 ) -> Member:
     """Return a Member for the plugin *name*: a module, an object, or a class that takes *options*.
 
-    ``identities`` and ``ui`` are filled in as the core does where *options* lack them.
+    ``identities``, ``credentials`` and ``ui`` are filled in as the core does where *options* lack them.
     """
-    complete = {"identities": (), "ui": _Nobody(), **options}
+    complete = {"identities": (), "credentials": "", "ui": _Nobody(), **options}
     made = implementation(complete) if isinstance(implementation, type) else implementation
-    return Member(Backend(name, made, complete), tuple(recipients))
+    return Member(Backend(name, made, complete), tuple(recipients), public_keys)
 
 
 class BackendContract:
@@ -347,7 +353,9 @@ class BackendContract:
         binding: bytes = b"{}",
     ) -> bytes:
         to = who.recipients if recipients is None else tuple(recipients)
-        return self._call(lambda: who.backend.encrypt(self.secret, plaintext, to, binding), "vault_encrypt")
+        return self._call(
+            lambda: who.backend.encrypt(self.secret, plaintext, to, binding, who.public_keys), "vault_encrypt"
+        )
 
     def _decrypt(self, who: Member, ciphertext: bytes) -> bytes:
         return self._call(lambda: who.backend.decrypt(self.secret, ciphertext), "vault_decrypt")

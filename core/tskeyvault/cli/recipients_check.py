@@ -1,0 +1,66 @@
+"""``vault recipients check``: until when each can be encrypted to, and what is wrong with keys and programs."""
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+
+from tskeyvault import names, recipients
+from tskeyvault.values import Finding, Reader
+from tskeyvault.vault import Vault
+
+from . import terminal
+
+_SOON = 30 * 86400.0
+"""Seconds ahead that an expiry is warned of."""
+
+
+def run(vault: Vault, options: Namespace) -> int:
+    """Print a line for each who reads, and every finding; the exit code is 1 when there is one."""
+    files = vault.store.recipients_files(lambda path: terminal.warn(f"passed over: {names.shown(path)}"))
+    found = [vault.resolve(plugin, recipients.load(vault.store, path)) for plugin, path in files]
+    readers = {reader: file.path for file in found for _, line in file.pairs for reader in line}
+    findings = [finding for reader in readers for finding in _of(reader)]
+    findings += [
+        Finding(f"{names.shown(change.path)} is not approved on this host", "vault recipients ack")
+        for change in recipients.changes(vault.store, vault.state, vault.resolve)
+    ]
+    for plugin in dict.fromkeys(plugin for plugin, _ in files):
+        findings += vault.plugins.get(plugin).check(vault.store.public_keys())
+    if options.json:
+        terminal.as_json(
+            {
+                "readers": [reader._asdict() for reader in readers],
+                "findings": [finding._asdict() for finding in findings],
+            }
+        )
+        return 1 if findings else 0
+    terminal.table([(reader.recipient, reader.name, _until(reader)) for reader in readers])
+    for finding in findings:
+        terminal.say(finding.text)
+        if finding.hint:
+            terminal.hint(finding.hint)
+    return 1 if findings else 0
+
+
+def _until(reader: Reader) -> str:
+    return f"until {reader.expires}" if reader.expires else "does not expire"
+
+
+def _of(reader: Reader) -> Iterator[Finding]:
+    """Yield what is to be done about *reader*."""
+    whose = f"recipient {names.shown(reader.recipient)}" + (
+        f" ({names.shown(reader.name)})" if reader.name else ""
+    )
+    renew = "have it renewed, then: vault recipients add; or vault recipients rm"
+    if reader.problem:
+        yield Finding(f"{whose} {reader.problem}", renew)
+    elif reader.expires:
+        left = _seconds(reader.expires) - time.time()
+        if left < _SOON:
+            yield Finding(f"{whose} expires in {max(0, int(left // 86400))} days", renew)
+
+
+def _seconds(day: str) -> float:
+    import calendar
+
+    return calendar.timegm(time.strptime(f"{day} 235959", "%Y-%m-%d %H%M%S"))

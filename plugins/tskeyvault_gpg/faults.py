@@ -1,0 +1,77 @@
+"""What gpg's failures mean, told apart by the codes in its report and never by what it says to people."""
+
+from collections.abc import Sequence
+
+from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
+from tskeyvault_gpg import status
+from tskeyvault_gpg.status import Line
+
+_CODE = 0xFFFF
+_NO_PASSPHRASE = 177
+_DAMAGED = ("BEGIN_DECRYPTION", "NODATA", "UNEXPECTED")
+_SYSTEM_ERROR = 0x8000
+_SOURCE_SHIFT, _SOURCE, _PINENTRY = 24, 0x7F, 5
+
+_PASSPHRASE = "see passphrase_file in [plugins.gpg], or give the credential gpg-passphrase"  # noqa: S105 - no passphrase
+_LOCKED = {
+    11: ("the passphrase is wrong", "see passphrase_file in [plugins.gpg], or the credential gpg-passphrase"),
+    62: ("nobody entered the passphrase in time", _PASSPHRASE),
+    77: ("there is no gpg-agent, and none can be started", "gpgconf --launch gpg-agent says why"),
+    85: ("pinentry is missing, so nobody can be asked for the passphrase", f"apt install pinentry-curses, or {_PASSPHRASE}"),
+    86: ("pinentry fails, so nobody can be asked for the passphrase", _PASSPHRASE),
+    87: ("the PIN is wrong", "gpg --card-status shows how many attempts are left"),
+    99: ("the passphrase was not entered", ""),
+    108: ("the card does not answer", "gpg --card-status"),
+    109: ("the card was reset", "try again"),
+    110: ("the card was removed", "insert it and try again"),
+    112: ("the card is not inserted", "insert the card that has the key"),
+    114: ("it was not confirmed", ""),
+    119: ("the agent's socket cannot be reached", "gpgconf --list-dirs agent-socket says where it should be"),
+    177: ("no passphrase was given", _PASSPHRASE),
+    178: ("no PIN was given", ""),
+}  # fmt: skip
+"""By libgpg-error's code: what happened, and what to do."""
+
+
+def explained(name: str, lines: Sequence[Line], *, agent: bool) -> VaultError:
+    """Return what to raise when the secret *name* was not decrypted, by gpg's report.
+
+    *agent* tells whether there is a gpg-agent, without which gpg believes to have no secret key at all.
+    """
+    kind, message, hint = _reason(lines, agent=agent)
+    return kind(f"secret '{name}': {message}", hint)
+
+
+def _reason(lines: Sequence[Line], *, agent: bool) -> tuple[type[VaultError], str, str]:
+    failures = status.found(lines, "ERROR")
+    codes = [int(code) for where, code, *_ in failures if where == "pkdecrypt_failed" and code.isdecimal()]
+    locked = next(filter(None, map(_locked, codes)), None)
+    found: tuple[type[VaultError], str, str] = (
+        PluginError,
+        "gpg failed without a reason",
+        "try: gpg --decrypt on its file",
+    )
+    if locked or status.found(lines, "NEED_PASSPHRASE"):
+        found = (LockedError, *(locked or _LOCKED[_NO_PASSPHRASE]))
+    elif any(words[0] == "add_keyblock_resource" for words in failures):
+        found = (PluginError, "gpg cannot use its home", "it has to exist and be yours: gpg --list-keys")
+    elif status.found(lines, "NO_SECKEY") and not codes and not status.found(lines, "DECRYPTION_KEY"):
+        found = _NO_KEY if agent else _NO_AGENT
+    elif codes or any(status.found(lines, keyword) for keyword in _DAMAGED):
+        found = (IntegrityError, "damaged", "")
+    return found
+
+
+_NO_KEY = (LockedError, "not encrypted to a key of yours", "gpg --list-secret-keys shows those you have")
+_NO_AGENT = (
+    PluginError,
+    "there is no gpg-agent, and none could be started",
+    "the home of gpg has to be writable for it: gpgconf --launch gpg-agent says more",
+)
+
+
+def _locked(code: int) -> tuple[str, str] | None:
+    """Return what is said of *code* (libgpg-error) where it is about unlocking a key."""
+    if code >> _SOURCE_SHIFT & _SOURCE == _PINENTRY and code & _SYSTEM_ERROR:
+        return "pinentry has no terminal to ask for the passphrase on", _PASSPHRASE
+    return _LOCKED.get(code & _CODE)

@@ -1,0 +1,109 @@
+"""A keyring of its own for one command: the members' public keys, on tmpfs, and nothing of the user's."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+
+from tskeyvault import names, scratch
+from tskeyvault.errors import IntegrityError, PluginError, UsageError
+from tskeyvault.exchange import Stop
+from tskeyvault_gpg import keys, packets
+from tskeyvault_gpg.keys import Key
+from tskeyvault_gpg.program import Gpg
+
+SUFFIX = ".asc"
+
+
+class Keyring:
+    """The public keys that travel with a vault, checked; to be closed."""
+
+    def __init__(self, public_keys: Mapping[str, bytes], stop: Stop):
+        """Make a keyring of *public_keys*, by file name.
+
+        Raises IntegrityError for a file that does not hold the one key that it is named after.
+        """
+        self.public_keys = dict(public_keys)
+        wanted = [_checked(name, data) for name, data in public_keys.items()]
+        self._home = scratch.made(os.environ, "vault-gpg-")
+        try:
+            self._gpg = Gpg(self._home, stop, ours=True)
+            if wanted:
+                self._gpg.call("--import", given=b"".join(wanted))
+            found = keys.parse(self._gpg.listing("--list-keys"))
+        except BaseException:
+            self.close()
+            raise
+        self.keys: Mapping[str, Key] = {key.fingerprint: key for key in found}
+        if set(self.keys) - {name.removesuffix(SUFFIX) for name in public_keys}:
+            self.close()
+            raise PluginError("gpg imported other keys than it was given")
+
+    def encrypt(self, plaintext: bytes, recipients: Sequence[str]) -> bytes:
+        """Return *plaintext* encrypted to exactly *recipients*, fingerprints.
+
+        Raises UsageError for one that is missing or cannot be used, PluginError when gpg does not do it.
+        """
+        subkeys = [self.key(text, position) for position, text in enumerate(recipients, 1)]
+        ciphertext, done = self._gpg.encrypt(plaintext, subkeys)
+        if not done or sorted(packets.key_ids(ciphertext)) != sorted(subkey[-16:] for subkey in subkeys):
+            raise PluginError("gpg did not encrypt to exactly those that it was asked to")
+        return ciphertext
+
+    def is_for(self, key_ids: Sequence[str], recipients: Sequence[str]) -> bool:
+        """Tell whether *key_ids* are those of the subkeys that *recipients* are encrypted to."""
+        usable = [self.keys[text].usable if text in self.keys else None for text in recipients]
+        return sorted(key_ids) == sorted(subkey.key_id if subkey else "" for subkey in usable)
+
+    def key(self, recipient: str, position: int) -> str:
+        """Return the fingerprint of the subkey that *recipient*, a fingerprint, is encrypted to.
+
+        Raises UsageError.
+        """
+        if not keys.FINGERPRINT.fullmatch(recipient):
+            # Not shown: whatever is not understood may be anything, so a secret too.
+            raise UsageError(f"recipient {position} is not a key of this vault", "vault recipients check")
+        key = self.keys.get(recipient)
+        usable = key.usable if key else None
+        if key is None or usable is None:
+            raise UsageError(describe(recipient, key), "vault recipients check")
+        return usable.fingerprint
+
+    def export(self, fingerprint: str) -> bytes:
+        """Return the public key *fingerprint* in armor, without what others have signed."""
+        answer, _ = self._gpg.call("--armor", "--export-options", "export-minimal", "--export", fingerprint)
+        return answer.output
+
+    def add(self, data: bytes) -> None:
+        """Add what *data*, one public key in binary, has that the keyring has not."""
+        self._gpg.call("--import", given=data)
+        self.keys = {key.fingerprint: key for key in keys.parse(self._gpg.listing("--list-keys"))}
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+def describe(fingerprint: str, key: Key | None) -> str:
+    """Return, for people to read, why nothing can be encrypted to *fingerprint*."""
+    if key is None:
+        return f"recipient {fingerprint}: its public key is not in the vault, or is not valid"
+    whose = f" ({names.shown(key.name)})" if key.name else ""
+    return f"recipient {fingerprint}{whose} {key.problem}"
+
+
+def _checked(name: str, data: bytes) -> bytes:
+    """Return the key in *data*, the file *name*, in binary."""
+    what = f"public key file '{names.shown(name)}'"
+    stem = name.removesuffix(SUFFIX)
+    if stem == name or not keys.FINGERPRINT.fullmatch(stem):
+        raise IntegrityError(f"{what}: its name is not a fingerprint and {SUFFIX}", _REMOVE)
+    try:
+        fingerprint, binary = packets.one_key(data)
+    except IntegrityError as error:
+        raise IntegrityError(f"{what}: {error.message}", _REMOVE) from None
+    if fingerprint != stem:
+        raise IntegrityError(f"{what}: holds the key {fingerprint}", _REMOVE)
+    return binary
+
+
+_REMOVE = "see who committed it, and remove it or restore it from git"

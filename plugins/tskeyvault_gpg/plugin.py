@@ -1,0 +1,233 @@
+"""The hooks for gpg: encryption with a keyring of our own, decryption with the user's keys and agent."""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from tskeyvault import files, names
+from tskeyvault.errors import ConfigError, IntegrityError, LockedError, NotFoundError, UsageError
+from tskeyvault.exchange import Stop
+from tskeyvault.spec import hookimpl
+from tskeyvault.values import Finding, Options, PublicKey, Reader, Secret
+from tskeyvault_gpg import checks, faults, keys, packets, passphrase
+from tskeyvault_gpg.agent import Agent
+from tskeyvault_gpg.keyring import SUFFIX, Keyring
+from tskeyvault_gpg.keys import Key
+from tskeyvault_gpg.program import Gpg
+from tskeyvault_gpg.recipients import is_hexadecimal, matching, resolve
+
+_MAX_KEY = 256 << 10
+_FILES = (".asc", ".gpg", ".pgp", ".key")
+_OPTIONS = ("home", "passphrase_file", "ask_password", "identities", "ui", "credentials")
+
+
+class Plugin:
+    """The hooks. A keyring is made at the first need and kept, like the agent, until :meth:`close`.
+
+    ``options["home"]`` is the home of gpg with the user's keys; without it gpg decides.
+    """
+
+    def __init__(self, options: Options):
+        config_of(options)
+        self._options = options
+        self._home = str(options.get("home", ""))
+        self._stop = Stop()
+        self._lock = threading.RLock()
+        self._first = threading.Lock()
+        self._has_opened = False
+        self._keyrings: list[Keyring] = []
+        self._own: Gpg | None = None
+        self._agent: Agent | None = None
+        self._passphrase: bytes | None = None
+        self._groups: Mapping[str, Sequence[str]] | None = None
+
+    @hookimpl
+    def vault_encrypt(
+        self, plaintext: bytes, recipients: Sequence[str], public_keys: Mapping[str, bytes]
+    ) -> bytes:
+        """Return *plaintext* as an OpenPGP message to the subkeys of exactly *recipients*, full fingerprints."""
+        if not recipients:
+            raise UsageError("no recipients: nobody could read the secret")
+        if len(set(recipients)) < len(recipients):
+            raise UsageError("a recipient stands there twice")
+        return self._keys(public_keys).encrypt(plaintext, recipients)
+
+    @hookimpl
+    def vault_decrypt(self, secret: Secret, ciphertext: bytes) -> bytes:
+        """Return the plaintext of *ciphertext*, by any of the user's keys."""
+        try:
+            packets.key_ids(ciphertext)
+        except IntegrityError as error:
+            raise IntegrityError(f"secret '{secret.name}': {error.message}") from None
+        if self._has_opened:
+            return self._opened(secret, ciphertext)
+        with self._first:  # or pinentry would ask once for each that is opened at the same time
+            plaintext = self._opened(secret, ciphertext)
+            self._has_opened = True
+        return plaintext
+
+    @hookimpl
+    def vault_workers(self) -> int:
+        """Return how many gpg programs keep this machine busy."""
+        return len(os.sched_getaffinity(0)) + 1
+
+    @hookimpl
+    def vault_encrypted_to(
+        self, ciphertext: bytes, recipients: Sequence[str], public_keys: Mapping[str, bytes]
+    ) -> bool:
+        """Tell whether the key ids in *ciphertext* are those of the subkeys of exactly *recipients*."""
+        return self._keys(public_keys).is_for(packets.key_ids(ciphertext), recipients)
+
+    @hookimpl
+    def vault_resolve(
+        self, recipients: Sequence[str], public_keys: Mapping[str, bytes]
+    ) -> list[tuple[Reader, ...]]:
+        """Return whom the lines *recipients* of a ``.gpg-id`` mean, by full fingerprint."""
+        known = self._keys(public_keys).keys
+        return [resolve(line, known, self._user_groups) for line in recipients]
+
+    @hookimpl
+    def vault_public_key(self, recipient: str, public_keys: Mapping[str, bytes]) -> PublicKey:
+        """Return the key in the file *recipient*, or what the user's keyring has for it."""
+        fingerprint, data = self._from_file(recipient) if _is_file(recipient) else self._from_user(recipient)
+        name = f"{fingerprint}{SUFFIX}"
+        there = {name: public_keys[name]} if name in public_keys else {}
+        keyring = Keyring(there, self._stop)
+        try:
+            keyring.add(data)
+            key = keyring.keys.get(fingerprint)
+            if key is None:
+                raise UsageError(f"key {fingerprint} is not valid")
+            _refuse_unusable(key)
+            content = keyring.export(fingerprint)
+        finally:
+            keyring.close()
+        if packets.one_key(content)[0] != fingerprint or len(content) > _MAX_KEY:
+            raise UsageError(f"key {fingerprint} is larger than {_MAX_KEY} bytes")
+        return PublicKey(fingerprint, key.name, name, content)
+
+    @hookimpl
+    def vault_own_recipients(self) -> tuple[str, ...]:
+        """Return the fingerprints of the user's own keys that can be encrypted to."""
+        found = keys.parse(self._user().listing("--list-secret-keys"))
+        own = tuple(key.fingerprint for key in found if not key.problem)
+        if not own:
+            raise LockedError(
+                "you have no gpg key that can be encrypted to", "gpg --full-generate-key makes one"
+            )
+        return own
+
+    @hookimpl
+    def vault_check(self, public_keys: Mapping[str, bytes]) -> tuple[Finding, ...]:
+        """Return what is wrong with gpg, pinentry and the members' keys."""
+        found = [*checks.of_program(), *checks.of_keys(self._keys(public_keys).keys.values())]
+        if not passphrase.is_given(self._options):
+            found += checks.of_pinentry()
+        return tuple(found)
+
+    def close(self) -> None:
+        """End what runs, for good; stop the agent that was started, and forget keyrings and passphrase."""
+        with ExitStack() as closing:
+            for open_one in (self._agent, *self._keyrings):
+                if open_one:
+                    closing.callback(open_one.close)
+            self._stop.now()
+        self._keyrings = []
+        self._own = self._agent = self._passphrase = self._groups = None
+        self._has_opened = False
+
+    def _keys(self, public_keys: Mapping[str, bytes]) -> Keyring:
+        """Return the keyring of *public_keys*: a change has two, of what was there and of what is to be."""
+        with self._lock:
+            found = next((it for it in self._keyrings if it.public_keys == public_keys), None)
+            if found is None:
+                found = Keyring(public_keys, self._stop)
+                self._keyrings.append(found)
+            return found
+
+    def _user(self) -> Gpg:
+        """Return gpg with the user's keys, and note whether its agent is there already."""
+        with self._lock:
+            self._stop.check()
+            if self._own is None:
+                self._own = Gpg(self._home, self._stop, ours=False)
+                self._agent = Agent(self._home)
+            return self._own
+
+    def _opened(self, secret: Secret, ciphertext: bytes) -> bytes:
+        gpg = self._user()
+        with self._lock:
+            if self._passphrase is None:
+                self._passphrase = passphrase.read(self._options, self._stop)
+        plaintext, lines = gpg.decrypt(ciphertext, self._passphrase)
+        if plaintext is None:
+            raise faults.explained(secret.name, lines, agent=self._agent is None or self._agent.is_there())
+        return plaintext
+
+    def _user_groups(self) -> Mapping[str, Sequence[str]]:
+        if self._groups is None:
+            records = Gpg(self._home, self._stop, ours=False).listing("--list-config", "group")
+            self._groups = {
+                record[2]: tuple(filter(None, record[3].split(";")))
+                for record in records
+                if record[:2] == ["cfg", "group"] and len(record) > 3  # noqa: PLR2004 - cfg:group:NAME:MEMBERS
+            }
+        return self._groups
+
+    def _from_file(self, path: str) -> tuple[str, bytes]:
+        with files.directory(os.path.dirname(path) or ".") as folder:
+            data = files.read(folder, os.path.basename(path), _MAX_KEY)
+        try:
+            return packets.one_key(data)
+        except IntegrityError as error:
+            raise UsageError(f"'{names.shown(path)}' {error.message}") from None
+
+    def _from_user(self, text: str) -> tuple[str, bytes]:
+        if not is_hexadecimal(text) and not keys.address(text):
+            raise UsageError(
+                f"'{names.shown(text)}' is neither a file, a full fingerprint, a long key id nor an address"
+            )
+        gpg = Gpg(self._home, self._stop, ours=False)
+        listed = keys.parse(gpg.listing("--list-keys", "--", _specification(text)))
+        found = matching(text, {key.fingerprint: key for key in listed})
+        if not found:
+            raise NotFoundError(f"'{names.shown(text)}' is no key in your keyring", "gpg --import FILE")
+        if len(found) > 1:
+            several = ", ".join(key.fingerprint for key in found)
+            raise UsageError(f"'{names.shown(text)}' means several keys: {several}", "give the fingerprint")
+        _refuse_unusable(found[0])
+        minimal = ("--no-armor", "--export-options", "export-minimal")
+        answer, _ = gpg.call(*minimal, "--export", "--", found[0].fingerprint)
+        return packets.one_key(answer.output)
+
+
+def config_of(options: Options) -> None:
+    """Refuse *options* that the plugin has not.
+
+    Raises ConfigError.
+    """
+    for name in options:
+        if name not in _OPTIONS:
+            raise ConfigError(f"[plugins.gpg] has no option '{names.shown(name)}'")
+    home = options.get("home", "")
+    if not isinstance(home, str) or (home and not os.path.isabs(home)):
+        raise ConfigError("[plugins.gpg] home is not an absolute path")
+    passphrase.is_given(options)
+
+
+def _is_file(text: str) -> bool:
+    return "/" in text or text.endswith(_FILES)
+
+
+def _specification(text: str) -> str:
+    """Return *text* so that gpg takes it for nothing else."""
+    plain = text.replace(" ", "")
+    if is_hexadecimal(text):
+        return plain if plain.lower().startswith("0x") else f"0x{plain}"
+    return f"<{keys.address(text)}>"
+
+
+def _refuse_unusable(key: Key) -> None:
+    if key.problem:
+        raise UsageError(f"key {key.fingerprint} ({names.shown(key.name)}) {key.problem}")

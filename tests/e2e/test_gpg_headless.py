@@ -1,0 +1,263 @@
+"""gpg where nobody is there to ask: passphrases, the agent, time limits, and failures that gpg misnames."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import gpg, needs
+from support.gpg import Person
+from support.team import Shared, Team, made, team
+from support.vaults import PATH, services
+
+SESAME = "open sesame"
+
+
+@pytest.fixture(scope="module")
+def people() -> Iterator[Team]:
+    """Give the team, in which Bob is a host whose key has a passphrase."""
+    needs.program("gpg")
+    with team() as found:
+        yield found._replace(bob=gpg.person(found.folder, "Host", passphrase=SESAME))
+
+
+@pytest.fixture
+def host(people: Team, tmp_path: Path) -> tuple[Shared, Person]:
+    """Give a vault with the secret ``a``, and the host that reads it, whose agent does not run."""
+    ours = made(people, tmp_path / "vault")
+    ours.put("a", b"the value")
+    ours.add(people.bob)
+    subprocess.run(["gpgconf", "--homedir", people.bob.home, "--kill", "all"], check=True)
+    return ours, people.bob
+
+
+def configured(folder: Path, text: str) -> dict[str, str]:
+    """Return the environment of a local configuration that is *text*."""
+    path = folder / "settings/tskeyvault/config.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"[plugins.gpg]\n{text}\n")
+    return {"XDG_CONFIG_HOME": str(folder / "settings")}
+
+
+def with_file(folder: Path, content: str, mode: int = 0o600) -> dict[str, str]:
+    """Return the environment in which the passphrase is in a file of *content*."""
+    file = folder / "passphrase"
+    file.write_text(content)
+    file.chmod(mode)
+    return configured(folder, f'passphrase_file = "{file}"')
+
+
+# The passphrase.
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_the_passphrase_comes_from_a_file(host: tuple[Shared, Person], tmp_path: Path, end: str) -> None:
+    ours, who = host
+    done = ours.done("show", "a", who=who, env=with_file(tmp_path, SESAME + end))
+    assert (done.out, done.err) == (b"the value", "")
+
+
+def test_the_passphrase_comes_from_a_credential(host: tuple[Shared, Person], tmp_path: Path) -> None:
+    ours, who = host
+    (tmp_path / "gpg-passphrase").write_text(SESAME)
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert ours.done("show", "a", who=who, env=environment).out == b"the value"
+
+
+def test_systemd_is_asked_when_the_local_configuration_says_so(
+    host: tuple[Shared, Person], tmp_path: Path
+) -> None:
+    ours, who = host
+    program = tmp_path / "bin/systemd-ask-password"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho \"$*\" > {tmp_path}/asked\necho '{SESAME}'\n")
+    program.chmod(0o755)
+    path = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    environment = configured(tmp_path, "ask_password = true") | path
+    assert ours.done("show", "a", who=who, env=environment).out == b"the value"
+    assert "--no-tty" in (tmp_path / "asked").read_text()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    ours.refused(4, "nobody gave systemd-ask-password the passphrase", "show", "a", who=who, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("wrong\n", "secret 'a': the passphrase is wrong"),
+        ("", "does not hold a passphrase"),
+        (f"{SESAME}\nmore\n", "does not hold a passphrase"),
+    ],
+)
+def test_a_wrong_passphrase_locks(
+    host: tuple[Shared, Person], tmp_path: Path, content: str, message: str
+) -> None:
+    ours, who = host
+    said = ours.refused(4, message, "show", "a", who=who, env=with_file(tmp_path, content))
+    assert SESAME not in said
+
+
+def test_a_passphrase_that_others_may_change_is_not_used(host: tuple[Shared, Person], tmp_path: Path) -> None:
+    ours, who = host
+    environment = with_file(tmp_path, SESAME, 0o666)
+    ours.refused(2, "can be changed by others", "show", "a", who=who, env=environment)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['passphrase_file = "relative"', 'ask_password = "yes"', 'home = "x"', "home = 1", 'program = "/bin/sh"'],
+)
+def test_options_that_make_no_sense_are_refused(
+    host: tuple[Shared, Person], tmp_path: Path, text: str
+) -> None:
+    ours, who = host
+    option = text.partition(" ")[0]
+    said = ours.refused(2, "[plugins.gpg]", "show", "a", who=who, env=configured(tmp_path, text))
+    assert option in said
+
+
+def test_the_home_may_stand_in_the_local_configuration(host: tuple[Shared, Person], tmp_path: Path) -> None:
+    ours, _ = host
+    home = configured(tmp_path, f'home = "{ours.team.alice.home}"')
+    assert ours.done("show", "a", who=ours.team.mallory, env=home).out == b"the value"
+
+
+# What gpg misnames.
+
+
+def test_without_a_terminal_pinentry_is_what_fails(host: tuple[Shared, Person]) -> None:
+    ours, who = host
+    said = ours.refused(4, "secret 'a': pinentry", "show", "a", who=who)
+    assert "passphrase_file in [plugins.gpg]" in said
+
+
+def test_a_missing_pinentry_is_named(host: tuple[Shared, Person], people: Team) -> None:
+    ours, _ = host
+    who = gpg.clone(people.bob, people.folder / f"nopin{os.getpid()}")
+    (who.home / "gpg-agent.conf").write_text("pinentry-program /nonexistent/pinentry\n")
+    ours.refused(4, "secret 'a': pinentry is missing", "show", "a", who=who)
+
+
+def test_a_home_that_is_not_there_is_named(host: tuple[Shared, Person], tmp_path: Path) -> None:
+    ours, who = host
+    gone = who._replace(home=tmp_path / "gone")
+    ours.refused(6, "secret 'a': gpg cannot use its home", "show", "a", who=gone)
+
+
+def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], people: Team) -> None:
+    ours, _ = host
+    folder = people.folder / ("too-long-for-a-socket-" * 5)
+    folder.mkdir(exist_ok=True)
+    who = gpg.clone(people.alice, folder / "home")
+    if Path(f"/run/user/{os.geteuid()}").is_dir():
+        pytest.skip("needs no /run/user, where sockets have short names")
+    ours.refused(6, "secret 'a': there is no gpg-agent, and none could be started", "show", "a", who=who)
+
+
+def test_gpg_that_is_not_installed_is_named(host: tuple[Shared, Person], tmp_path: Path) -> None:
+    ours, who = host
+    for name in ("git", "env"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    said = ours.refused(6, "gpg is not installed", "show", "a", who=who, env={"PATH": str(tmp_path)})
+    assert "apt install gnupg" in said
+
+
+# The agent.
+
+
+def test_an_agent_that_was_started_is_stopped_again(host: tuple[Shared, Person], tmp_path: Path) -> None:
+    ours, who = host
+    ours.done("show", "a", who=who, env=with_file(tmp_path, SESAME))
+    assert gpg.agents(who.home) == 0
+    ours.refused(4, "the passphrase is wrong", "show", "a", who=who, env=with_file(tmp_path, "wrong"))
+    assert gpg.agents(who.home) == 0
+
+
+def test_an_agent_that_was_there_stays(host: tuple[Shared, Person], tmp_path: Path) -> None:
+    ours, who = host
+    subprocess.run(["gpgconf", "--homedir", who.home, "--launch", "gpg-agent"], check=True)
+    ours.done("show", "a", who=who, env=with_file(tmp_path, SESAME))
+    assert gpg.agents(who.home) == 1
+
+
+def test_many_commands_at_once_do_not_stop_each_others_agent(
+    host: tuple[Shared, Person], tmp_path: Path
+) -> None:
+    ours, who = host
+    environment = {
+        **os.environ,
+        **with_file(tmp_path, SESAME),
+        "GNUPGHOME": str(who.home),
+        "PYTHONPATH": PATH,
+    }
+    argv = [sys.executable, "-m", "tskeyvault", "--vault", str(ours.directory), "show", "a"]
+    running = [
+        subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        for _ in range(6)
+    ]
+    assert [one.communicate(timeout=60)[0] for one in running] == [b"the value"] * 6
+    assert gpg.agents(who.home) == 0
+
+
+# Time.
+
+
+def hanging(folder: Path, word: str) -> dict[str, str]:
+    """Return the environment of a gpg that hangs when *word* is among its arguments."""
+    program = folder / "bin/gpg"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *{word}*) echo $$ > {folder}/pid; sleep 1000 ;; esac\nexec /usr/bin/gpg "$@"\n'
+    )
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_gpg_that_hangs_is_ended_in_time(host: tuple[Shared, Person], tmp_path: Path) -> None:
+    ours, _ = host
+    services(ours.directory, '[services.web.files.key]\nsecret = "a"\n')
+    out = tmp_path / "out"
+    out.mkdir()
+    ours.refused(
+        7, "not done within 1 s", "materialize", "web", "--directory", out, "--allow-disk", "--timeout", "1",
+        env=hanging(tmp_path, "--decrypt"),
+    )  # fmt: skip
+    assert list(out.iterdir()) == []
+    assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+def test_a_change_that_is_stopped_leaves_everything_and_no_gpg(
+    host: tuple[Shared, Person], tmp_path: Path
+) -> None:
+    ours, _ = host
+    ours.put("b")
+    before = ours.state()
+    path = tmp_path / "mallory.asc"
+    path.write_bytes(ours.team.mallory.public)
+    environment = {**os.environ, **hanging(tmp_path, "--skip-verify"), "GNUPGHOME": str(ours.team.alice.home)}
+    argv = [sys.executable, "-m", "tskeyvault", "recipients", "add", str(path)]
+    running = subprocess.Popen(
+        argv, env=environment | {"PYTHONPATH": PATH}, cwd=ours.directory, stderr=subprocess.PIPE
+    )
+    pid = tmp_path / "pid"
+    end = time.monotonic() + 30
+    while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < end:
+        os.sched_yield()
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 7, errors
+    assert b"stopped by SIGTERM" in errors
+    assert not is_running(int(pid.read_text()))
+    assert ours.state() == before
