@@ -18,7 +18,10 @@ from .materialize import default
 from .spec import PROJECT, VaultSpec
 from .values import UI, Options, Pattern, Secret, Stanza, Target
 
-BUILT_IN: Mapping[str, str] = {"age": "tskeyvault_age.plugin:Plugin"}
+BUILT_IN: Mapping[str, str] = {
+    "age": "tskeyvault_age.plugin:Plugin",
+    "yubikey": "tskeyvault_yubikey.plugin:Plugin",
+}
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
 
 _ASK_OTHERS = frozenset({"age"})
@@ -175,10 +178,15 @@ class Backend:
 class Plugins:
     """The plugins of one command: each loaded when it is first named, all closed at the end."""
 
-    def __init__(self, options: Mapping[str, Options], identities: tuple[str, ...], ui: UI):
+    def __init__(
+        self,
+        options: Mapping[str, Options],
+        identities: tuple[str, ...],
+        ui: UI,
+        consents: frozenset[str] = frozenset(),
+    ):
         self._options = options
-        self._identities = identities
-        self._ui = ui
+        self._given: Options = {"identities": identities, "ui": ui, "consents": consents}
         self._loaded: dict[str, Backend] = {}
 
     def find(self, name: str, hook: str) -> Backend | None:
@@ -206,7 +214,7 @@ class Plugins:
             self._loaded = {}
 
     def _load(self, name: str) -> Backend:
-        options: Options = {**self._options.get(name, {}), "identities": self._identities, "ui": self._ui}
+        options: Options = {**self._options.get(name, {}), **self._given}
         if name in _ASK_OTHERS:
             options = {**options, "key_plugin": self.find}
         try:

@@ -31,6 +31,8 @@ class Place(NamedTuple):
     """``--vault``"""
     identity: str = ""
     """``--identity``"""
+    consents: frozenset[str] = frozenset()
+    """``--last-try``, ``--free-reader``: see :data:`tskeyvault.values.Options`."""
 
 
 class Opened(NamedTuple):
@@ -50,7 +52,9 @@ class Vault:
         memory = local.state_directory(environ)
         self.store = Store(root, Journal(memory, self.settings.id, directory))
         self.state = State(memory, self.settings.id, directory)
-        self.plugins = Plugins(self.local.plugins, local.identities(place.identity, environ), ui)
+        self.plugins = Plugins(
+            self.local.plugins, local.identities(place.identity, environ), ui, place.consents
+        )
         self._ui = ui
         self._left: tuple[str, ...] = ()
 

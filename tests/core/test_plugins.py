@@ -52,6 +52,9 @@ class Nobody:
     def secret(self, prompt: str) -> bytes | None:
         """Answer nothing."""
 
+    def progress(self, done: int, total: int) -> None:
+        """Show nothing."""
+
 
 NOBODY = Nobody()
 

@@ -49,6 +49,13 @@ COMMANDS = {
 """All commands; only the module of the one that is called is imported."""
 
 
+CONSENTS = {
+    "last-try": "spend the last try of a device's PIN, after which it is blocked",
+    "free-reader": "end GnuPG's scdaemon where it holds a device's reader",
+}
+"""What is never done unless the user says so: :data:`tskeyvault.values.Options`."""
+
+
 class _Module(Protocol):
     def arguments(self, parser: ArgumentParser) -> None: ...
     def run(self, options: Namespace) -> int: ...
@@ -97,13 +104,18 @@ def common(parser: ArgumentParser) -> None:
     parser.add_argument("--vault", metavar="DIR", default=SUPPRESS, help=where)
     what = "identity file (default: $TSKEYVAULT_IDENTITY, the credential, or this user's own)"
     parser.add_argument("-i", "--identity", metavar="FILE", default=SUPPRESS, help=what)
+    for name, what in CONSENTS.items():
+        parser.add_argument(
+            f"--{name}", action="append_const", const=name, dest="consents", default=SUPPRESS, help=what
+        )
 
 
 def place(options: Namespace) -> "Place":
     """Return what the parsed *options* say about where vault and identity are."""
     from tskeyvault.vault import Place  # which loads all that reading a secret takes
 
-    return Place(getattr(options, "vault", ""), getattr(options, "identity", ""))
+    consents = frozenset(getattr(options, "consents", ()))
+    return Place(getattr(options, "vault", ""), getattr(options, "identity", ""), consents)
 
 
 def _run(argv: list[str]) -> int:

@@ -1,0 +1,75 @@
+"""Waiting for a device: every call has a time limit, and the user is told when it is they who are waited for.
+
+A call to PC/SC cannot be broken off, so each runs in a thread of its own, which is left behind when time is up.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tskeyvault_yubikey.link import LinkError, Trouble
+
+SECONDS = 15.0
+"""How long a call may take, also while other programs use the device."""
+TOUCH_SECONDS = 30.0
+"""The same where it waits for a touch; a YubiKey itself gives up after about 15 s."""
+MOMENT = 0.5
+"""Seconds after which the user is told to touch: an agreement that needs none is over by then."""
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Waits for one device. *tell* tells the user."""
+
+    def __init__(
+        self, tell: Callable[[str], None], seconds: float = SECONDS, touch_seconds: float = TOUCH_SECONDS
+    ):
+        self._tell = tell
+        self._seconds = seconds
+        self._touch_seconds = touch_seconds
+        self._prompt = ""
+        self._silent = False
+
+    @contextmanager
+    def touch(self, prompt: str) -> Iterator[None]:
+        """Tell the user *prompt*, once, when a call in the body waits for a touch."""
+        self._prompt = prompt
+        try:
+            yield
+        finally:
+            self._prompt = ""
+
+    def wait(self, call: Callable[[], T], *, touch: bool = False) -> T:
+        """Return what *call* returns, or raise what it raises; with *touch* it may wait for one.
+
+        Raises LinkError when it takes too long, and then for every call.
+        """
+        if self._silent:
+            raise LinkError(Trouble.SILENT)
+        done = threading.Event()
+        results: list[T] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                results.append(call())
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+                errors.append(error)
+            finally:
+                done.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        self._until(done, touch=touch)
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    def _until(self, done: threading.Event, *, touch: bool) -> None:
+        if touch and self._prompt and not done.wait(MOMENT):
+            self._tell(self._prompt)
+            self._prompt = ""
+        if not done.wait(self._touch_seconds if touch else self._seconds):
+            self._silent = True
+            raise LinkError(Trouble.SILENT)

@@ -1,0 +1,110 @@
+"""The hooks: wrapping for a YubiKey, which needs none, and unwrapping by one that is connected."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+from tskeyvault.errors import LockedError, UsageError, VaultError
+from tskeyvault.spec import hookimpl
+from tskeyvault.values import UI, Options, Stanza
+from tskeyvault_yubikey import stanzas, stub
+
+if TYPE_CHECKING:
+    from tskeyvault_yubikey.keyring import Keyring
+    from tskeyvault_yubikey.link import Readers
+    from tskeyvault_yubikey.stanzas import Wrapped
+    from tskeyvault_yubikey.stub import Stub
+
+
+class Plugin:
+    """The YubiKeys of one command, opened at the first need and held until :meth:`close`.
+
+    ``options["readers"]`` returns the readers to use instead of those of PC/SC.
+    """
+
+    def __init__(self, options: Options):
+        self._ui = cast("UI", options["ui"])
+        self._consents = cast("frozenset[str]", options.get("consents", frozenset()))
+        self._readers = cast("Callable[[], Readers]", options.get("readers", _pcsc))
+        self._keyring: Keyring | None = None
+        self._known: dict[tuple[Stub, bytes, bytes], bytes | None] = {}  # None: it does not open
+
+    @hookimpl
+    def vault_wrap(self, recipient: str, file_key: bytes) -> Stanza:
+        """Return the stanza for ``age1yubikey1...`` or ``age1tag1...``."""
+        if recipient.startswith("age1tag1"):
+            from tskeyvault_age.tag import TagRecipient
+
+            return TagRecipient.parse(recipient).wrap(file_key)[0]
+        from tskeyvault_yubikey.recipient import YubikeyRecipient
+
+        return YubikeyRecipient.parse(recipient).wrap(file_key)
+
+    @hookimpl
+    def vault_unwrap(self, identity: str, files: Sequence[Sequence[Stanza]]) -> Mapping[int, bytes]:
+        """Return the file keys that the YubiKey of *identity* recovers, by one PIN and in one session.
+
+        Without a stanza for it no YubiKey is looked for.
+        """
+        try:
+            wanted = stub.parse(identity)
+        except UsageError as error:
+            raise LockedError(error.message, "vault yubikey list shows the right ones") from None
+        found = {at: stanzas.meant_for(wanted.tag, file) for at, file in enumerate(files)}
+        meant = {at: them[0] for at, them in found.items() if them}
+        if new := [it for it in meant.values() if (wanted, it.enc, it.body) not in self._known]:
+            self._open(wanted, new)
+        return {at: self._file_key(wanted, it) for at, it in meant.items()}
+
+    def keyring(self) -> "Keyring":
+        """Return the YubiKeys that are connected. Raises PluginError when the extra is not installed."""
+        if self._keyring is None:
+            try:
+                from tskeyvault_yubikey.keyring import Keyring
+            except ModuleNotFoundError as error:
+                raise _missing(error) from None
+            self._keyring = Keyring(self._readers, self._ui, self._consents, os.environ)
+        return self._keyring
+
+    def close(self) -> None:
+        """Forget the file keys and let go of the YubiKeys, with power."""
+        self._known = {}
+        if self._keyring:
+            self._keyring.close()
+            self._keyring = None
+
+    def _open(self, wanted: "Stub", wrapped: "Sequence[Wrapped]") -> None:
+        keyring = self.keyring()
+        session = keyring.session(wanted.serial)
+        key = session.key(wanted)
+        try:
+            secrets = session.agree(wanted.slot, key, [it.peer for it in wrapped])
+        except VaultError as error:
+            keyring.give_up(wanted.serial, error)
+            raise
+        for it, secret in zip(wrapped, secrets, strict=True):
+            self._known[wanted, it.enc, it.body] = it.open(secret, key.public, key.seed)
+
+    def _file_key(self, wanted: "Stub", wrapped: "Wrapped") -> bytes:
+        file_key = self._known[wanted, wrapped.enc, wrapped.body]
+        if file_key is None:
+            raise stanzas.does_not_open(wrapped)
+        return file_key
+
+
+def _pcsc() -> "Readers":
+    from tskeyvault_yubikey.pcsc import PcscReaders
+
+    try:
+        return PcscReaders()
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+
+
+def _missing(error: ModuleNotFoundError) -> Exception:
+    """Return the error that the extra is not installed, or *error* when it is about something else."""
+    if (error.name or "").partition(".")[0] not in {"smartcard", "ykman", "yubikit"}:
+        return error
+    from tskeyvault_yubikey import faults
+
+    return faults.not_installed()

@@ -1,0 +1,167 @@
+"""Using the keys of one YubiKey for the length of a command: its PIN is asked for at most once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from tskeyvault.errors import LockedError
+from tskeyvault.values import UI
+from tskeyvault_yubikey import faults, stub
+from tskeyvault_yubikey.card import Card, NotAllowedError, WrongPinError
+from tskeyvault_yubikey.certificate import SlotKey
+from tskeyvault_yubikey.link import LinkError, Trouble
+from tskeyvault_yubikey.pin import Pins
+from tskeyvault_yubikey.stub import Stub
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+LAST_TRY = "last-try"
+
+_NEVER, _ONCE = "never", "once"
+_INTERRUPTIONS = 3
+"""How often another program may take the YubiKey away while it agrees on one key."""
+
+T = TypeVar("T")
+
+
+class Step(NamedTuple):
+    """How far a work is."""
+
+    done: int
+    total: int
+
+
+class Session:
+    """One connected YubiKey. What it raises is a VaultError about it."""
+
+    def __init__(self, card: Card, pins: Pins, ui: UI, consents: frozenset[str]):
+        self.card = card
+        self.who = f"YubiKey {card.serial}"
+        self._pins = pins
+        self._ui = ui
+        self._consents = consents
+        self._pin = b""
+        self._keys: dict[int, SlotKey] = {}
+
+    def key(self, wanted: Stub) -> SlotKey:
+        """Return the key that an identity means. Raises LockedError when the slot holds another one, or none."""
+        number = stub.number(wanted.slot)
+        if wanted.slot not in self._keys:
+            try:
+                with faults.explained(self.who):
+                    found = self._steadily(lambda: self.card.key(wanted.slot))
+            except LockedError as error:
+                raise LockedError(f"slot {number} of {self.who} {error.message}") from None
+            if found is None:
+                raise faults.empty(self.who, number)
+            self._keys[wanted.slot] = found
+        if self._keys[wanted.slot].tag != wanted.tag:
+            raise faults.other_key(self.who, number)
+        return self._keys[wanted.slot]
+
+    def agree(self, slot: int, key: SlotKey, peers: "Sequence[EllipticCurvePublicKey]") -> list[bytes]:
+        """Return what *key*, in *slot*, and each of *peers* make together, an x coordinate (32 bytes) each.
+
+        Asks for the PIN when that is needed, and for a touch when the YubiKey waits for one; no
+        other program can use it meanwhile.
+        """
+        with faults.explained(self.who):
+            if key.policies.pin != _NEVER:
+                self._steadily(lambda: self._have_pin(key))
+            with self.alone(), self.card.patience.touch(self._prompt(key, len(peers))):
+                self._steadily(lambda: self._unlock(key))
+                return [
+                    self._agree(slot, key, peer, Step(done, len(peers))) for done, peer in enumerate(peers, 1)
+                ]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other programs away from the YubiKey while the body runs."""
+        self._steadily(self.card.begin)
+        try:
+            yield
+        finally:
+            self.card.end()
+
+    def unlock(self) -> bytes:
+        """Verify the PIN, asking for it at most once, and return it."""
+        with faults.explained(self.who):
+            self._ask(self._steadily(self.card.tries))
+            self._verify()
+        return self._pin
+
+    def _prompt(self, key: SlotKey, count: int) -> str:
+        if key.policies.touch == _NEVER:
+            return ""
+        each = f", once for each of {count} secrets" if key.policies.touch == "always" and count > 1 else ""
+        return f"touch {self.who} now{each}"
+
+    def _steadily(self, call: Callable[[], T]) -> T:
+        """Return what *call* returns, again when another program takes the YubiKey away meanwhile."""
+        for _ in range(_INTERRUPTIONS):
+            try:
+                return call()
+            except LinkError as error:
+                if error.trouble is not Trouble.RESET:
+                    raise
+                self.card.select_again()
+        raise LinkError(Trouble.RESET)
+
+    def _agree(self, slot: int, key: SlotKey, peer: "EllipticCurvePublicKey", step: "Step") -> bytes:
+        for _ in range(_INTERRUPTIONS):
+            try:
+                if key.policies.pin not in {_NEVER, _ONCE}:
+                    self._verify()
+                secret = self.card.agree(slot, peer)
+            except NotAllowedError:
+                raise self._not_allowed(key) from None
+            except LinkError as error:
+                if error.trouble is not Trouble.RESET:
+                    raise
+                self.card.select_again()
+                self._unlock(key)
+            else:
+                self._ui.progress(step.done, step.total)
+                return secret
+        raise LinkError(Trouble.RESET)
+
+    def _not_allowed(self, key: SlotKey) -> LockedError:
+        if key.policies.touch != _NEVER and (key.policies.pin == _NEVER or self.card.tries() is None):
+            return faults.untouched(self.who)
+        return faults.pin_lost(self.who)
+
+    def _have_pin(self, key: SlotKey) -> None:
+        left = self.card.tries()
+        if left is not None or key.policies.pin != _ONCE:
+            self._ask(left)
+
+    def _ask(self, left: int | None) -> None:
+        if self._pin:
+            return
+        if left is not None:
+            self._refuse(left)
+        self._pin = self._pins.ask(self.card.serial, left)
+
+    def _refuse(self, left: int) -> None:
+        if not left:
+            raise faults.blocked(self.who)
+        if left == 1 and LAST_TRY not in self._consents:
+            raise faults.last_try(self.who)
+
+    def _unlock(self, key: SlotKey) -> None:
+        """Let a key with the policy "once" be used."""
+        if key.policies.pin == _ONCE and self.card.tries() is not None:
+            if not self._pin:
+                self._ask(self.card.tries())
+            self._verify()
+
+    def _verify(self) -> None:
+        """Verify the PIN, unless others have spent its tries meanwhile."""
+        if (left := self.card.tries()) is not None:
+            self._refuse(left)
+        try:
+            self.card.verify(self._pin)
+        except WrongPinError as error:
+            self._pin = b""
+            raise faults.wrong_pin(self.who, error.left) from None
