@@ -70,9 +70,10 @@ class Card:
         self._link = link
         self.patience = patience
         self._connection = _Connection(link, patience)
-        self.piv = PivSession(self._connection)
-        self.version: tuple[int, ...] = tuple(self.piv.version)
-        self.serial = self._serial()
+        with _interruptible():
+            self.piv = PivSession(self._connection)
+            self.version: tuple[int, ...] = tuple(self.piv.version)
+            self.serial = self._serial()
 
     def _serial(self) -> int:
         if self.version >= TELLS_SERIAL:
@@ -93,7 +94,8 @@ class Card:
     def select_again(self) -> None:
         """Take up the connection again, with PIV selected."""
         self.patience.wait(self._link.reconnect)
-        self.piv = PivSession(self._connection)
+        with _interruptible():
+            self.piv = PivSession(self._connection)
 
     def tries(self) -> int | None:
         """Return how many tries the PIN has, None when it is verified; this costs none."""
@@ -137,12 +139,13 @@ class Card:
         try:
             with _interruptible():
                 found = self.piv.get_certificate(SLOT(slot))
+                policies = self._policies(slot)
         except ApduError as error:
             if error.sw == SW.FILE_NOT_FOUND:
                 return None
             raise
         key = certificate.read(found)
-        return key._replace(policies=self._policies(slot) or key.policies)
+        return key._replace(policies=policies or key.policies)
 
     def _policies(self, slot: int) -> Policies | None:
         """Return what the YubiKey itself says, None when there is no key or it is too old to tell."""

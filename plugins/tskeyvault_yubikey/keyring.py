@@ -9,12 +9,14 @@ from tskeyvault.errors import VaultError
 from tskeyvault.values import UI
 from tskeyvault_yubikey import faults
 from tskeyvault_yubikey.card import Card
-from tskeyvault_yubikey.link import LinkError, Readers, Trouble
+from tskeyvault_yubikey.link import Link, LinkError, Readers, Trouble
 from tskeyvault_yubikey.patience import Patience
 from tskeyvault_yubikey.pin import Pins
 from tskeyvault_yubikey.session import Session
 
 FREE_READER = "free-reader"
+
+_ATTEMPTS = 3
 
 
 class Held(NamedTuple):
@@ -120,7 +122,7 @@ class Keyring:
                 self._held.append(Held(name, error.trouble))
             return None
         try:
-            card = Card(link, patience)
+            card = _steadily(link, patience)
         except (ApplicationNotAvailableError, NotSupportedError):
             self._without_piv.append(name)
         except LinkError as error:
@@ -140,3 +142,15 @@ class Keyring:
             return False
         self._consents -= {FREE_READER}
         return process.run([program, "--kill", "scdaemon"], directory="/", seconds=10).status == 0
+
+
+def _steadily(link: Link, patience: Patience) -> Card:
+    """Return the card that *link* leads to, also when another program resets it meanwhile."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return Card(link, patience)
+        except LinkError as error:
+            if error.trouble is not Trouble.RESET:
+                raise
+            patience.wait(link.reconnect)
+    return Card(link, patience)

@@ -23,12 +23,8 @@ T = TypeVar("T")
 class Patience:
     """Waits for one device. *tell* tells the user."""
 
-    def __init__(
-        self, tell: Callable[[str], None], seconds: float = SECONDS, touch_seconds: float = TOUCH_SECONDS
-    ):
+    def __init__(self, tell: Callable[[str], None]):
         self._tell = tell
-        self._seconds = seconds
-        self._touch_seconds = touch_seconds
         self._prompt = ""
         self._silent = False
 
@@ -70,6 +66,6 @@ class Patience:
         if touch and self._prompt and not done.wait(MOMENT):
             self._tell(self._prompt)
             self._prompt = ""
-        if not done.wait(self._touch_seconds if touch else self._seconds):
+        if not done.wait(TOUCH_SECONDS if touch else SECONDS):
             self._silent = True
             raise LinkError(Trouble.SILENT)

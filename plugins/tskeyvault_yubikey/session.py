@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from tskeyvault.errors import LockedError
 from tskeyvault.values import UI
@@ -19,17 +20,10 @@ if TYPE_CHECKING:
 LAST_TRY = "last-try"
 
 _NEVER, _ONCE = "never", "once"
-_INTERRUPTIONS = 3
-"""How often another program may take the YubiKey away while it agrees on one key."""
+_ATTEMPTS = 3
+"""How often a thing is tried while another program takes the YubiKey away."""
 
 T = TypeVar("T")
-
-
-class Step(NamedTuple):
-    """How far a work is."""
-
-    done: int
-    total: int
 
 
 class Session:
@@ -42,6 +36,7 @@ class Session:
         self._ui = ui
         self._consents = consents
         self._pin = b""
+        self._unlocked = False
         self._keys: dict[int, SlotKey] = {}
 
     def key(self, wanted: Stub) -> SlotKey:
@@ -69,11 +64,13 @@ class Session:
         with faults.explained(self.who):
             if key.policies.pin != _NEVER:
                 self._steadily(lambda: self._have_pin(key))
+            secrets = []
             with self.alone(), self.card.patience.touch(self._prompt(key, len(peers))):
-                self._steadily(lambda: self._unlock(key))
-                return [
-                    self._agree(slot, key, peer, Step(done, len(peers))) for done, peer in enumerate(peers, 1)
-                ]
+                self._unlocked = False
+                for peer in peers:
+                    secrets.append(self._steadily(partial(self._agree, slot, key, peer)))
+                    self._ui.progress(len(secrets), len(peers))
+        return secrets
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -99,32 +96,23 @@ class Session:
 
     def _steadily(self, call: Callable[[], T]) -> T:
         """Return what *call* returns, again when another program takes the YubiKey away meanwhile."""
-        for _ in range(_INTERRUPTIONS):
+        for attempt in range(_ATTEMPTS):
             try:
+                if attempt:
+                    self._unlocked = False
+                    self.card.select_again()
                 return call()
             except LinkError as error:
                 if error.trouble is not Trouble.RESET:
                     raise
-                self.card.select_again()
         raise LinkError(Trouble.RESET)
 
-    def _agree(self, slot: int, key: SlotKey, peer: "EllipticCurvePublicKey", step: "Step") -> bytes:
-        for _ in range(_INTERRUPTIONS):
-            try:
-                if key.policies.pin not in {_NEVER, _ONCE}:
-                    self._verify()
-                secret = self.card.agree(slot, peer)
-            except NotAllowedError:
-                raise self._not_allowed(key) from None
-            except LinkError as error:
-                if error.trouble is not Trouble.RESET:
-                    raise
-                self.card.select_again()
-                self._unlock(key)
-            else:
-                self._ui.progress(step.done, step.total)
-                return secret
-        raise LinkError(Trouble.RESET)
+    def _agree(self, slot: int, key: SlotKey, peer: "EllipticCurvePublicKey") -> bytes:
+        self._unlock(key)
+        try:
+            return self.card.agree(slot, peer)
+        except NotAllowedError:
+            raise self._not_allowed(key) from None
 
     def _not_allowed(self, key: SlotKey) -> LockedError:
         if key.policies.touch != _NEVER and (key.policies.pin == _NEVER or self.card.tries() is None):
@@ -150,11 +138,14 @@ class Session:
             raise faults.last_try(self.who)
 
     def _unlock(self, key: SlotKey) -> None:
-        """Let a key with the policy "once" be used."""
-        if key.policies.pin == _ONCE and self.card.tries() is not None:
-            if not self._pin:
-                self._ask(self.card.tries())
+        """Let *key* be used once; a PIN that has to be verified only once is so for all uses."""
+        if key.policies.pin == _NEVER or (key.policies.pin == _ONCE and self._unlocked):
+            return
+        left = self.card.tries()
+        if key.policies.pin != _ONCE or left is not None:
+            self._ask(left)
             self._verify()
+        self._unlocked = True
 
     def _verify(self) -> None:
         """Verify the PIN, unless others have spent its tries meanwhile."""
