@@ -119,7 +119,7 @@ def explained(who: str) -> Iterator[None]:
     except ApduError as error:
         raise PluginError(f"{who} answered with the error {error.sw:04X}") from None
     except NotSupportedError:
-        raise PluginError(f"the firmware of {who} is too old for this") from None
+        raise PluginError(f"the firmware of {who} does not do this") from None
     except (CommandError, ValueError):
         raise PluginError(f"{who} answered with what makes no sense") from None
 

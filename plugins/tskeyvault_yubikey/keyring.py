@@ -63,6 +63,7 @@ class Keyring:
     def all(self) -> list[Session]:
         """Return all YubiKeys that are connected. Raises PluginError when one is held by another program."""
         who = "the YubiKey"
+        self._let_go()  # one may have taken the place of another
         self._look(who, lambda _session: False)
         if not self._sessions:
             self._raise_held(who)
@@ -70,12 +71,15 @@ class Keyring:
 
     def close(self) -> None:
         """Let go of all of them."""
-        for session in self._sessions.values():
-            session.card.close()
-        self._sessions = {}
+        self._let_go()
         if self._readers:
             self._readers.close()
             self._readers = None
+
+    def _let_go(self) -> None:
+        for session in self._sessions.values():
+            session.card.close()
+        self._sessions = {}
 
     def _session(self, serial: int) -> Session:
         who = f"YubiKey {serial}"

@@ -12,6 +12,8 @@ from tskeyvault_yubikey import stanzas, stub
 if TYPE_CHECKING:
     from tskeyvault_yubikey.keyring import Keyring
     from tskeyvault_yubikey.link import Readers
+    from tskeyvault_yubikey.report import Row
+    from tskeyvault_yubikey.session import Session
     from tskeyvault_yubikey.stanzas import Wrapped
     from tskeyvault_yubikey.stub import Stub
 
@@ -65,6 +67,37 @@ class Plugin:
                 raise _missing(error) from None
             self._keyring = Keyring(self._readers, self._ui, self._consents, os.environ)
         return self._keyring
+
+    def keys(self) -> "list[Row]":
+        """Return the keys on all YubiKeys that are connected. Raises VaultError."""
+        from tskeyvault_yubikey import report
+
+        return report.keys(self._sessions())
+
+    def states(self) -> "list[Row]":
+        """Return the state of all YubiKeys that are connected. Raises VaultError."""
+        from tskeyvault_yubikey import report
+
+        return report.states(self._sessions())
+
+    def set_up(self, serial: int, passed_over: int, wish: Mapping[str, object]) -> "Row":
+        """Make the key that *wish* describes, by the fields of ``setup.Wish``, and return it.
+
+        In the YubiKey *serial*, or for 0 in the only one that is connected besides *passed_over*.
+        Raises VaultError.
+        """
+        from tskeyvault_yubikey import report, setup
+
+        session = report.choose(self._sessions(), serial, passed_over)
+        return report.row(setup.set_up(session, setup.wish(wish), self._ui))
+
+    def _sessions(self) -> "list[Session]":
+        found = self.keyring().all()
+        if not found:
+            from tskeyvault_yubikey import faults
+
+            raise faults.absent("a YubiKey")
+        return found
 
     def close(self) -> None:
         """Forget the file keys and let go of the YubiKeys, with power."""

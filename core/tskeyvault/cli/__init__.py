@@ -43,6 +43,7 @@ COMMANDS = {
     "git": Command("git", "run git in the vault"),
     "hooks": Command("hooks", "install the git hooks that let no key pass, here or everywhere"),
     "scan": Command("scan", "look for keys in what git stores, in files or in a stream"),
+    "yubikey": Command("yubikey", "list, make and look after keys in a YubiKey"),
     "plugins": Command("plugins", "list the installed plugins"),
     "completion": Command("completion", "print completion for a shell"),
 }

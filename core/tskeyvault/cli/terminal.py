@@ -18,8 +18,8 @@ _LONG = 20
 """Steps from which on progress is shown."""
 _FEW = 2
 """The same where a step may wait for a device or its user."""
-_LINE = 2000
-"""Characters of a message's line; more is cut, since parts of it may come from a hostile file."""
+_LINE = 4000
+"""Characters of a line; more is cut, since parts of it may come from a hostile file. A recipient has up to 2015."""
 _CELL = 80
 """Characters of a cell of a table."""
 _TYPED = 4095
