@@ -1,7 +1,7 @@
 """``vault yubikey``: what its user does and gets, with a software card in place of the YubiKey."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class User:
         """Keep *text*."""
         self.messages.append(text)
 
-    def confirm(self, question: str, yes: str, no: str) -> bool | None:
+    def confirm(self, question: str, yes: str, no: str) -> bool | None:  # noqa: ARG002 - as the contract has it
         """Do what is asked for, or nothing."""
         self.prompts.append(question)
         return self.agrees()
@@ -92,13 +92,13 @@ class Desk:
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Desk]:
+def desk(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Desk:
     """Give a user at a host whose readers are in the process."""
     from tskeyvault import limits
 
     made = Desk(User(), capfd)
     monkeypatch.setattr(terminal, "USER", made.user)
-    monkeypatch.setattr(plugin, "_pcsc", lambda: made.readers())
+    monkeypatch.setattr(plugin, "_pcsc", lambda: made.readers())  # noqa: PLW0108 - they change
     monkeypatch.setattr(limits, "protect_memory", lambda: None)  # of the process that runs the tests
     return made
 
