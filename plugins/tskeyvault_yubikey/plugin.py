@@ -70,15 +70,17 @@ class Plugin:
 
     def keys(self) -> "list[Row]":
         """Return the keys on all YubiKeys that are connected. Raises VaultError."""
+        found = self._sessions()
         from tskeyvault_yubikey import report
 
-        return report.keys(self._sessions())
+        return report.keys(found)
 
     def states(self) -> "list[Row]":
         """Return the state of all YubiKeys that are connected. Raises VaultError."""
+        found = self._sessions()
         from tskeyvault_yubikey import report
 
-        return report.states(self._sessions())
+        return report.states(found)
 
     def set_up(self, serial: int, passed_over: int, wish: Mapping[str, object]) -> "Row":
         """Make the key that *wish* describes, by the fields of ``setup.Wish``, and return it.
@@ -86,9 +88,10 @@ class Plugin:
         In the YubiKey *serial*, or for 0 in the only one that is connected besides *passed_over*.
         Raises VaultError.
         """
+        found = self._sessions()
         from tskeyvault_yubikey import report, setup
 
-        session = report.choose(self._sessions(), serial, passed_over)
+        session = report.choose(found, serial, passed_over)
         return report.row(setup.set_up(session, setup.wish(wish), self._ui))
 
     def _sessions(self) -> "list[Session]":
