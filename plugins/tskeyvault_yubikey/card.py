@@ -21,7 +21,7 @@ TELLS_METADATA = (5, 3, 0)
 
 _AUTHENTICATE = 0x87
 """Any use of a private key: the only command that waits for a touch."""
-_VERIFY, _PIN = 0x20, 0x80
+_VERIFY, _FORGET, _PIN = 0x20, 0xFF, 0x80
 _TRIES = 0x63C0
 
 
@@ -120,6 +120,19 @@ class Card:
         else:
             return
         raise WrongPinError(left)  # here, as the error above holds the PIN's frame and would be our context
+
+    def forget(self) -> None:
+        """Let the YubiKey forget that its PIN was verified."""
+        with contextlib.suppress(ApduError):
+            self.piv.protocol.send_apdu(0, _VERIFY, _FORGET, _PIN)
+
+    def is_there(self) -> bool:
+        """Tell whether the YubiKey was not pulled out."""
+        try:
+            self.patience.wait(self._link.check)
+        except LinkError as error:
+            return error.trouble is Trouble.RESET
+        return True
 
     def agree(self, slot: int, peer: EllipticCurvePublicKey) -> bytes:
         """Return the x coordinate (32 bytes) of what *peer* and the key in *slot* make together.

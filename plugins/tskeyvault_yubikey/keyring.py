@@ -1,7 +1,7 @@
 """The YubiKeys that are connected: found by serial number, each opened once a command and held until its end."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tskeyvault import process
@@ -11,7 +11,7 @@ from tskeyvault_yubikey import faults
 from tskeyvault_yubikey.card import Card
 from tskeyvault_yubikey.link import Link, LinkError, Readers, Trouble
 from tskeyvault_yubikey.patience import Patience
-from tskeyvault_yubikey.pin import Pins
+from tskeyvault_yubikey.pin import PinSource
 from tskeyvault_yubikey.session import Session
 
 FREE_READER = "free-reader"
@@ -29,13 +29,11 @@ class Held(NamedTuple):
 class Keyring:
     """All YubiKeys of one command."""
 
-    def __init__(
-        self, readers: Callable[[], Readers], ui: UI, consents: frozenset[str], environ: Mapping[str, str]
-    ):
+    def __init__(self, readers: Callable[[], Readers], ui: UI, consents: frozenset[str], pins: PinSource):
         self._connect = readers
         self._ui = ui
         self._consents = consents
-        self._pins = Pins(ui, environ)
+        self._pins = pins
         self._readers: Readers | None = None
         self._sessions: dict[str, Session] = {}
         self._failed: dict[int, VaultError] = {}
@@ -68,6 +66,24 @@ class Keyring:
         if not self._sessions:
             self._raise_held(who)
         return list(self._sessions.values())
+
+    def has_given_up(self, serial: int) -> bool:
+        """Tell whether the YubiKey *serial* is not tried again."""
+        return serial in self._failed
+
+    def check(self) -> None:
+        """Let go of those that were pulled out, and try again what failed."""
+        self._failed = {}
+        for name, session in list(self._sessions.items()):
+            if not session.card.is_there():
+                session.card.close()
+                del self._sessions[name]
+
+    def forget(self) -> None:
+        """Forget all PINs, on the YubiKeys too, and let go of them."""
+        for session in self._sessions.values():
+            session.forget()
+        self._let_go()
 
     def close(self) -> None:
         """Let go of all of them."""

@@ -39,6 +39,9 @@ class Link(Protocol):
     def transmit(self, apdu: bytes) -> tuple[bytes, int]:
         """Return the answer to a command *apdu* and its status word."""
 
+    def check(self) -> None:
+        """Look whether the card is there, without a word to it."""
+
     def begin(self) -> None:
         """Make all other programs wait until :meth:`end`; waits for them first."""
 

@@ -79,6 +79,10 @@ class PcscLink:
             raise LinkError(Trouble.NO_CARD)
         return bytes(answer[:-2]), answer[-2] << 8 | answer[-1]
 
+    def check(self) -> None:
+        """Look whether the card is there."""
+        _checked(self._scard.SCardStatus(self._handle))
+
     def begin(self) -> None:
         """Make all other programs wait."""
         _checked((self._scard.SCardBeginTransaction(self._handle),))

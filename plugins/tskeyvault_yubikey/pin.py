@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Protocol
 
 from tskeyvault import process
 from tskeyvault.errors import LockedError, NotFoundError
@@ -19,6 +20,13 @@ _ASK_SECONDS = 60
 _MAX_SIZE = 1024
 _OTP_LENGTH = 44
 _MODHEX = "cbdefghijklnrtuv"
+
+
+class PinSource(Protocol):
+    """Where PINs come from."""
+
+    def ask(self, serial: int, left: int | None) -> bytes:
+        """Return the PIN of the YubiKey *serial*, which has *left* tries, or all for None; raise LockedError."""
 
 
 class Pins:

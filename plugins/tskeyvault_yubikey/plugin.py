@@ -12,6 +12,8 @@ from tskeyvault_yubikey import stanzas, stub
 if TYPE_CHECKING:
     from tskeyvault_yubikey.keyring import Keyring
     from tskeyvault_yubikey.link import Readers
+    from tskeyvault_yubikey.pin import PinSource
+    from tskeyvault_yubikey.remote import Agent
     from tskeyvault_yubikey.report import Row
     from tskeyvault_yubikey.session import Session
     from tskeyvault_yubikey.stanzas import Wrapped
@@ -21,15 +23,19 @@ if TYPE_CHECKING:
 class Plugin:
     """The YubiKeys of one command, opened at the first need and held until :meth:`close`.
 
-    ``options["readers"]`` returns the readers to use instead of those of PC/SC.
+    ``options["readers"]`` returns the readers to use instead of those of PC/SC, ``options["pins"]`` is
+    where PINs come from, and with ``options["agent"]`` false no agent is asked: as in the agent itself.
     """
 
     def __init__(self, options: Options):
         self._ui = cast("UI", options["ui"])
         self._consents = cast("frozenset[str]", options.get("consents", frozenset()))
+        self._pins = cast("PinSource | None", options.get("pins"))
+        self._asks_agent = bool(options.get("agent", True)) and not self._consents
+        self._refused: dict[int, VaultError] = {}
         self._readers = cast("Callable[[], Readers]", options.get("readers", _pcsc))
         self._keyring: Keyring | None = None
-        self._known: dict[tuple[Stub, bytes, bytes], bytes | None] = {}  # None: it does not open
+        self._known: dict[tuple[Stub, Stanza], bytes | None] = {}  # None: it does not open
 
     @hookimpl
     def vault_wrap(self, recipient: str, file_key: bytes) -> Stanza:
@@ -54,7 +60,7 @@ class Plugin:
             raise LockedError(error.message, "vault yubikey list shows the right ones") from None
         found = {at: stanzas.meant_for(wanted.tag, file) for at, file in enumerate(files)}
         meant = {at: them[0] for at, them in found.items() if them}
-        if new := [it for it in meant.values() if (wanted, it.enc, it.body) not in self._known]:
+        if new := [it.stanza for it in meant.values() if (wanted, it.stanza) not in self._known]:
             self._open(wanted, new)
         return {at: self._file_key(wanted, it) for at, it in meant.items()}
 
@@ -63,9 +69,11 @@ class Plugin:
         if self._keyring is None:
             try:
                 from tskeyvault_yubikey.keyring import Keyring
+                from tskeyvault_yubikey.pin import Pins
             except ModuleNotFoundError as error:
                 raise _missing(error) from None
-            self._keyring = Keyring(self._readers, self._ui, self._consents, os.environ)
+            pins = self._pins or Pins(self._ui, os.environ)
+            self._keyring = Keyring(self._readers, self._ui, self._consents, pins)
         return self._keyring
 
     def keys(self) -> "list[Row]":
@@ -109,7 +117,13 @@ class Plugin:
             self._keyring.close()
             self._keyring = None
 
-    def _open(self, wanted: "Stub", wrapped: "Sequence[Wrapped]") -> None:
+    def unwrap_here(self, identity: str, given: Sequence[Stanza]) -> list[bytes | None]:
+        """Return the file key in each of the stanzas *given*, None where one does not open, by YubiKeys at hand.
+
+        All of them carry the tag of *identity*. Raises VaultError.
+        """
+        wanted = stub.parse(identity)
+        wrapped = [it for stanza in given for it in stanzas.meant_for(wanted.tag, [stanza])]
         keyring = self.keyring()
         session = keyring.session(wanted.serial)
         key = session.key(wanted)
@@ -118,11 +132,64 @@ class Plugin:
         except VaultError as error:
             keyring.give_up(wanted.serial, error)
             raise
-        for it, secret in zip(wrapped, secrets, strict=True):
-            self._known[wanted, it.enc, it.body] = it.open(secret, key.public, key.seed)
+        return [it.open(secret, key.public, key.seed) for it, secret in zip(wrapped, secrets, strict=True)]
+
+    def has_given_up(self, identity: str) -> bool:
+        """Tell whether the YubiKey of *identity* is not tried again in this command."""
+        return self.keyring().has_given_up(stub.parse(identity).serial)
+
+    def run_agent(self, seconds: float, ready: Callable[[str], None]) -> None:
+        """Be the agent, until told to stop; it forgets PINs after *seconds* without use. Raises VaultError."""
+        self.keyring()  # or why it cannot be
+        from tskeyvault_yubikey import agent
+
+        readers = self._readers
+        agent.serve(os.environ, lambda options: Plugin({**options, "readers": readers}), seconds, ready)
+
+    def lock_agent(self) -> None:
+        """Let the agent forget all PINs. Raises NotFoundError."""
+        from tskeyvault_yubikey import remote
+
+        remote.lock(self._ui, os.environ)
+
+    def check(self) -> None:
+        """Let go of YubiKeys that were pulled out, and try again what failed."""
+        self._known = {}
+        if self._keyring:
+            self._keyring.check()
+
+    def forget(self) -> None:
+        """Forget all PINs, on the YubiKeys too."""
+        if self._keyring:
+            self._keyring.forget()
+        self.close()
+
+    def _open(self, wanted: "Stub", given: Sequence[Stanza]) -> None:
+        if wanted.serial in self._refused:
+            raise self._refused[wanted.serial]
+        agent = self._agent()
+        if agent is None:
+            keys = self.unwrap_here(str(wanted), given)
+        else:
+            try:
+                keys = agent.unwrap(str(wanted), given)
+            except VaultError as error:
+                if agent.final:
+                    self._refused[wanted.serial] = error
+                raise
+            finally:
+                agent.close()
+        self._known |= {(wanted, stanza): key for stanza, key in zip(given, keys, strict=True)}
+
+    def _agent(self) -> "Agent | None":
+        if not self._asks_agent:
+            return None
+        from tskeyvault_yubikey import remote
+
+        return remote.find(self._ui, os.environ)
 
     def _file_key(self, wanted: "Stub", wrapped: "Wrapped") -> bytes:
-        file_key = self._known[wanted, wrapped.enc, wrapped.body]
+        file_key = self._known[wanted, wrapped.stanza]
         if file_key is None:
             raise stanzas.does_not_open(wrapped)
         return file_key

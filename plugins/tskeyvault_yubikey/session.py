@@ -1,7 +1,7 @@
 """Using the keys of one YubiKey for the length of a command: its PIN is asked for at most once."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,7 +11,7 @@ from tskeyvault_yubikey import faults, stub
 from tskeyvault_yubikey.card import Card, NotAllowedError, WrongPinError
 from tskeyvault_yubikey.certificate import SlotKey
 from tskeyvault_yubikey.link import LinkError, Trouble
-from tskeyvault_yubikey.pin import Pins
+from tskeyvault_yubikey.pin import PinSource
 from tskeyvault_yubikey.stub import Stub
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class Session:
     """One connected YubiKey. What it raises is a VaultError about it."""
 
-    def __init__(self, card: Card, pins: Pins, ui: UI, consents: frozenset[str]):
+    def __init__(self, card: Card, pins: PinSource, ui: UI, consents: frozenset[str]):
         self.card = card
         self.who = f"YubiKey {card.serial}"
         self._pins = pins
@@ -87,6 +87,12 @@ class Session:
             self._ask(self._steadily(self.card.tries))
             self._verify()
         return self._pin
+
+    def forget(self) -> None:
+        """Forget the PIN, on the YubiKey too."""
+        self._pin = b""
+        with suppress(LinkError):
+            self.card.forget()
 
     def _prompt(self, key: SlotKey, count: int) -> str:
         if key.policies.touch == _NEVER:

@@ -26,9 +26,9 @@ _ENC_LENGTH = {PIV_P256: 33, P256TAG: _POINT_LENGTH, MLKEM768P256TAG: _LATTICE_L
 class Wrapped(NamedTuple):
     """A file key, wrapped for a key in a YubiKey."""
 
-    kind: str
+    stanza: Stanza
     enc: bytes
-    body: bytes
+    """What was sent to make the shared secret."""
     peer: "EllipticCurvePublicKey"
     """Whose key the YubiKey is to agree with."""
 
@@ -38,16 +38,17 @@ class Wrapped(NamedTuple):
         *secret* is the x coordinate (32 bytes) that the YubiKey made of its private key and the peer;
         *seed* is the one for ML-KEM (64 bytes), or empty: then no post-quantum stanza opens.
         """
-        if self.kind == PIV_P256:
-            return open_file_key(derive(secret, self.enc, tag.compressed(key)), self.body)
+        kind, body = self.stanza.args[0], self.stanza.body
+        if kind == PIV_P256:
+            return open_file_key(derive(secret, self.enc, tag.compressed(key)), body)
         point = tag.uncompressed(key)
-        if self.kind == P256TAG:
+        if kind == P256TAG:
             shared = hpke.dhkem_shared_secret(secret, self.enc, point)
         elif seed:
             shared = _hybrid(self.enc, secret, point, seed)
         else:
             return None
-        return hpke.open_base(shared, tag.KEM[self.kind], tag.info(self.kind), self.body)
+        return hpke.open_base(shared, tag.KEM[kind], tag.info(kind), body)
 
 
 def meant_for(key_tag: bytes, stanzas: Sequence[Stanza]) -> list[Wrapped]:
@@ -64,7 +65,7 @@ def meant_for(key_tag: bytes, stanzas: Sequence[Stanza]) -> list[Wrapped]:
 
 def does_not_open(wrapped: Wrapped) -> IntegrityError:
     """Return the error that *wrapped* carries the key's tag, and was not wrapped for it."""
-    return _malformed(wrapped.kind, "does not open by the key that it names")
+    return _malformed(wrapped.stanza.args[0], "does not open by the key that it names")
 
 
 def _parse(key_tag: bytes, stanza: Stanza) -> Wrapped | None:
@@ -77,7 +78,7 @@ def _parse(key_tag: bytes, stanza: Stanza) -> Wrapped | None:
     check_body(stanza.body)
     peer = _point(kind, enc[-_POINT_LENGTH:])
     expected = key_tag if kind == PIV_P256 else tag.stanza_tag(kind, enc, key_tag)
-    return Wrapped(kind, enc, stanza.body, peer) if hmac.compare_digest(found, expected) else None
+    return Wrapped(stanza, enc, peer) if hmac.compare_digest(found, expected) else None
 
 
 def _point(kind: str, data: bytes) -> "EllipticCurvePublicKey":

@@ -66,6 +66,11 @@ class SoftLink:
         """Let the card answer."""
         return self._reader.next().transmit(apdu)
 
+    def check(self) -> None:
+        """Look whether the card is there."""
+        if self._reader.card is None:
+            raise LinkError(Trouble.NO_CARD)
+
     def begin(self) -> None:
         """Begin a transaction."""
         if self._reader.was_reset:

@@ -2,11 +2,12 @@
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol, cast
 
 from tskeyvault import files, limits, local
-from tskeyvault.errors import UsageError
+from tskeyvault.errors import DeliveryError, UsageError
 from tskeyvault.plugins import Plugins
 
 from . import common, place, terminal
@@ -24,20 +25,30 @@ class _Keys(Protocol):
     def keys(self) -> list[dict[str, object]]: ...
     def states(self) -> list[dict[str, object]]: ...
     def set_up(self, serial: int, passed_over: int, wish: Mapping[str, object]) -> dict[str, object]: ...
+    def run_agent(self, seconds: float, ready: Callable[[str], None]) -> None: ...
+    def lock_agent(self) -> None: ...
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|setup|status")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|setup|status|agent|lock")
     listing = verbs.add_parser("list", help="list the keys, as an identity file", allow_abbrev=False)
     making = verbs.add_parser("setup", help="make a key in a free slot", allow_abbrev=False)
     looking = verbs.add_parser(
         "status", help="firmware, settings, and what is weak or to be known", allow_abbrev=False
     )
+    holding = verbs.add_parser(
+        "agent",
+        help="hold YubiKeys, so that a PIN is asked for once; runs until it is stopped",
+        allow_abbrev=False,
+    )
+    what = "forget PINs after so many minutes without use (default: 60)"
+    holding.add_argument("--minutes", type=_number, default=60, metavar="N", help=what)
+    locking = verbs.add_parser("lock", help="let the agent forget all PINs", allow_abbrev=False)
     for verb in (listing, looking):
         verb.add_argument("--json", action="store_true", help="as JSON")
     _setup_arguments(making)
-    for verb in (listing, making, looking):
+    for verb in (listing, making, looking, holding, locking):
         common(verb)
 
 
@@ -75,7 +86,8 @@ def run(options: Namespace) -> int:
     plugins = Plugins(local.load(os.environ).plugins, (), terminal.USER, place(options).consents)
     try:
         keys = cast("_Keys", plugins.get(PLUGIN).implementation)
-        return {"list": _list, "setup": _setup, "status": _status}[options.verb](keys, options)
+        does = {"list": _list, "setup": _setup, "status": _status, "agent": _agent, "lock": _lock}
+        return does[options.verb](keys, options)
     finally:
         plugins.close()
 
@@ -107,6 +119,20 @@ def _status(keys: _Keys, options: Namespace) -> int:
             terminal.warn(f"YubiKey {row['serial']}: {it['problem']}")
             terminal.hint(it["hint"])
     return 1 if any(row["problems"] for row in rows) else 0
+
+
+def _agent(keys: _Keys, options: Namespace) -> int:
+    if options.minutes < 1:
+        raise UsageError("the minutes are a number from 1")
+    with suppress(DeliveryError), limits.stoppable("the agent"):
+        keys.run_agent(options.minutes * 60.0, lambda where: terminal.say(f"the agent listens at '{where}'"))
+    return 0
+
+
+def _lock(keys: _Keys, _options: Namespace) -> int:
+    keys.lock_agent()
+    terminal.say("the agent has forgotten all PINs")
+    return 0
 
 
 def _state(row: Mapping[str, object]) -> list[str]:
