@@ -25,13 +25,13 @@ class Patience:
 
     def __init__(self, tell: Callable[[str], None]):
         self._tell = tell
-        self._prompt = ""
+        self._prompt, self._again = "", True
         self._silent = False
 
     @contextmanager
-    def touch(self, prompt: str) -> Iterator[None]:
-        """Tell the user *prompt*, once, when a call in the body waits for a touch."""
-        self._prompt = prompt
+    def touch(self, prompt: str, *, again: bool = True) -> Iterator[None]:
+        """Tell the user *prompt* when a call in the body waits for a touch, and *again* for the next one or not."""
+        self._prompt, self._again = prompt, again
         try:
             yield
         finally:
@@ -65,7 +65,7 @@ class Patience:
     def _until(self, done: threading.Event, *, touch: bool) -> None:
         if touch and self._prompt and not done.wait(MOMENT):
             self._tell(self._prompt)
-            self._prompt = ""
+            self._prompt = self._prompt if self._again else ""
         if not done.wait(TOUCH_SECONDS if touch else SECONDS):
             self._silent = True
             raise LinkError(Trouble.SILENT)

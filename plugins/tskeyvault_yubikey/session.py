@@ -1,7 +1,7 @@
 """Using the keys of one YubiKey for the length of a command: its PIN is asked for at most once."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LAST_TRY = "last-try"
 
-_NEVER, _ONCE = "never", "once"
+_NEVER, _ONCE, _ALWAYS = "never", "once", "always"
 _ATTEMPTS = 3
 """How often a thing is tried while another program takes the YubiKey away."""
 
@@ -65,7 +65,7 @@ class Session:
             if key.policies.pin != _NEVER:
                 self._steadily(lambda: self._have_pin(key))
             secrets = []
-            with self.alone(), self.card.patience.touch(self._prompt(key, len(peers))):
+            with self.alone(), self._touched(key, len(peers)):
                 self._unlocked = False
                 for peer in peers:
                     secrets.append(self._steadily(partial(self._agree, slot, key, peer)))
@@ -94,11 +94,13 @@ class Session:
         with suppress(LinkError):
             self.card.forget()
 
-    def _prompt(self, key: SlotKey, count: int) -> str:
+    def _touched(self, key: SlotKey, count: int) -> AbstractContextManager[None]:
+        """Tell the user to touch it: for each of *count* uses in advance, or when the last touch is too long ago."""
         if key.policies.touch == _NEVER:
-            return ""
-        each = f", once for each of {count} secrets" if key.policies.touch == "always" and count > 1 else ""
-        return f"touch {self.who} now{each}"
+            return nullcontext()
+        each = f", once for each of {count} secrets" if key.policies.touch == _ALWAYS and count > 1 else ""
+        again = key.policies.touch != _ALWAYS
+        return self.card.patience.touch(f"touch {self.who} now{each}", again=again)
 
     def _steadily(self, call: Callable[[], T]) -> T:
         """Return what *call* returns, again when another program takes the YubiKey away meanwhile."""

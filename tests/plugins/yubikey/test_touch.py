@@ -20,9 +20,10 @@ MakeHost = Callable[..., Host]
 class Finger(Person):
     """Somebody who touches the YubiKey once they are told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, each_time: bool = False) -> None:
         super().__init__()
         self._told = threading.Event()
+        self._each_time = each_time
 
     def message(self, text: str) -> None:
         """Keep *text*, and take it for the call to touch."""
@@ -31,7 +32,10 @@ class Finger(Person):
 
     def touch(self, _slot: int) -> bool:
         """Touch it, once told to."""
-        return self._told.wait(20)
+        touched = self._told.wait(20)
+        if self._each_time:
+            self._told.clear()
+        return touched
 
 
 @pytest.mark.parametrize(("touch", "more"), [("cached", ""), ("always", ", once for each of 3 secrets")])
@@ -43,6 +47,17 @@ def test_a_touch_is_asked_for_once(host: MakeHost, touch: str, more: str) -> Non
     files = [ours.encrypt(b"value", made.recipient) for _ in range(3)]
     assert ours.decrypt_all(files) == [b"value"] * 3
     assert finger.messages == [f"touch YubiKey 11111111 now{more}"]
+
+
+def test_a_touch_that_is_too_long_ago_is_asked_for_again(host: MakeHost) -> None:
+    finger, times = Finger(each_time=True), iter(range(0, 1000, 10))
+    card = PivCard(touch=finger.touch, clock=lambda: float(next(times)))
+    made = make(card, touch="cached")
+    ours = host(SoftReaders(card), finger).has(made.identity)
+    files = [ours.encrypt(b"value", made.recipient) for _ in range(3)]
+    assert ours.decrypt_all(files) == [b"value"] * 3
+    assert card.touches == 2
+    assert finger.messages == ["touch YubiKey 11111111 now"] * 2
 
 
 def test_who_touches_at_once_is_not_told_to(host: MakeHost) -> None:
