@@ -57,6 +57,8 @@ class Nobody:
 
 
 NOBODY = Nobody()
+GIVEN: Options = {"identities": (), "ui": NOBODY, "consents": frozenset()}
+"""What every plugin gets from the core."""
 
 
 def module(**hooks: Hook) -> ModuleType:
@@ -147,7 +149,7 @@ def test_a_class_is_made_with_its_options_once_and_closed_once(monkeypatch: pyte
     assert loaded.get("demo").keygen() == b"x"
     loaded.close()
     loaded.close()
-    assert happened == [{"a": 1, "identities": ("/identities",), "ui": NOBODY}, "keygen", "close"]
+    assert happened == [{"a": 1, **GIVEN, "identities": ("/identities",)}, "keygen", "close"]
 
 
 def test_options_cannot_name_what_comes_from_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +160,12 @@ def test_options_cannot_name_what_comes_from_the_core(monkeypatch: pytest.Monkey
         return b"x"
 
     monkeypatch.setattr(plugins, "_find", lambda _name: module(vault_keygen=keygen))
-    mine: Options = {"identities": "/mine", "ui": "mine"}
+    mine: Options = {"identities": "/mine", "ui": "mine", "consents": "mine"}
     Plugins({"demo": mine}, ("/identities",), NOBODY).get("demo").keygen()
     Plugins({}, (), NOBODY).get("demo").keygen()
     assert seen == [
-        {"identities": ("/identities",), "ui": NOBODY},
-        {"identities": (), "ui": NOBODY},
+        {**GIVEN, "identities": ("/identities",)},
+        GIVEN,
     ]
 
 
@@ -181,7 +183,7 @@ def test_only_age_can_ask_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None
     given = Plugins({}, (), NOBODY)
     for name in ("age", "demo"):
         given.get(name).keygen()
-    assert seen == {"age": {"identities", "ui", "key_plugin"}, "demo": {"identities", "ui"}}
+    assert seen == {"age": {*GIVEN, "key_plugin"}, "demo": set(GIVEN)}
 
 
 def test_all_plugins_are_closed_also_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:

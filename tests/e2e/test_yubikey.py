@@ -236,6 +236,35 @@ def test_setup_at_the_real_reader(desk: Pcscd, card: PivCard, credentials: Mappi
     assert listed.out == done.out
 
 
+@pytest.fixture
+def gnupg(tmp_path: Path, desk: Pcscd) -> Iterator[Mapping[str, str]]:
+    """Give the environment of a GnuPG whose scdaemon uses pcscd."""
+    needs.scdaemon()
+    home = tmp_path / "gnupg"
+    home.mkdir(mode=0o700)
+    (home / "scdaemon.conf").write_text("disable-ccid\n")
+    yield {"GNUPGHOME": str(home)}
+    desk.run("gpgconf", "--kill", "all", env={"GNUPGHOME": str(home)})
+
+
+def test_scdaemon_is_named_and_ended_only_when_that_is_wanted(
+    desk: Pcscd, card: PivCard, tmp_path: Path, gnupg: Mapping[str, str], credentials: Mapping[str, str]
+) -> None:
+    vault = a_vault(tmp_path / "vault", make(card))
+    desk.plug_in(card)
+    env = {**gnupg, **credentials}
+    taken = desk.run("gpg-connect-agent", "scd serialno", "/bye", env=env)
+    assert taken.out.startswith(b"S SERIALNO "), taken.err
+    for _ in range(2):  # it is still there
+        done = desk.vault("show", "a/1", env=env, cwd=vault)
+        assert done.code == 6
+        assert "GnuPG's scdaemon holds the reader 'Yubico YubiKey OTP+FIDO+CCID 00 00'" in done.err
+    done = desk.vault("show", "--free-reader", "a/1", env=env, cwd=vault)
+    assert (done.code, done.out) == (0, VALUE), done.err
+    # gpg-agent says "Broken pipe" until it has noticed that its scdaemon ended.
+    desk.until(lambda: b"S SERIALNO" in desk.run("gpg-connect-agent", "scd serialno", "/bye", env=env).out)
+
+
 # age-plugin-yubikey itself, at the same reader.
 
 

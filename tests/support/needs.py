@@ -57,6 +57,13 @@ def pcscd() -> None:
         pytest.skip(reason)
 
 
+def scdaemon() -> None:
+    """Skip unless GnuPG can take a reader."""
+    program("gpgconf", "gpg-connect-agent")
+    if not Path("/usr/lib/gnupg/scdaemon").exists():
+        pytest.skip("needs scdaemon")
+
+
 def age_plugin_yubikey() -> str:
     """Return the path of the program age-plugin-yubikey; skip without one."""
     own = Path(__file__).parents[2] / ".cache/cargo/bin/age-plugin-yubikey"

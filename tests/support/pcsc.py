@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,7 +81,7 @@ class Pcscd:
         program += [".".join(map(str, card.firmware)), *([str(touch)] if touch else [])]
         made = Plugged(self._start(program), state)
         self._plugged.append(made)
-        self._until(lambda: f"{reader:02}:True" in self._seen())
+        self.until(lambda: f"{reader:02}:True" in self._seen())
         return made
 
     def vault(self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Result:
@@ -140,10 +140,10 @@ class Pcscd:
 
     def wait_until_up(self) -> None:
         """Wait until it has loaded its readers."""
-        self._until(lambda: "00:" in self._seen())
+        self.until(lambda: "00:" in self._seen())
 
-    def _until(self, happened: "object") -> None:
-        assert callable(happened)
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Wait until *happened* returns true."""
         end = time.monotonic() + SECONDS
         while not happened():
             assert self._process.poll() is None, "pcscd ended"

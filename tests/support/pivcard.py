@@ -23,6 +23,7 @@ from support.piv_wire import BAD_DATA, CHAINED, OK, Command, Refused, command, c
 PIV = bytes.fromhex("A000000308")
 OTP = bytes.fromhex("A0000005272001")
 MANAGEMENT = bytes.fromhex("A000000527471117")
+OPENPGP = bytes.fromhex("D27600012401")
 
 NOT_VERIFIED, BLOCKED, CONDITIONS, NOT_FOUND = 0x6982, 0x6983, 0x6985, 0x6A82
 NO_REFERENCE, BAD_P1P2, NO_INSTRUCTION = 0x6A88, 0x6B00, 0x6D00
@@ -137,6 +138,8 @@ class PivCard:
             return self.serial.to_bytes(4, "big")
         if self.applet == MANAGEMENT and seen.ins == 0x1D:
             return self._configuration(seen.p1)
+        if self.applet == OPENPGP and seen.ins == 0xCA:
+            return self._openpgp(seen.p1 << 8 | seen.p2)
         handler = _HANDLERS.get(seen.ins)
         if self.applet != PIV or handler is None or self.firmware < handler[0]:
             raise Refused(NO_INSTRUCTION)
@@ -144,7 +147,7 @@ class PivCard:
         return handler[1](self, seen, fresh)
 
     def _select(self, name: bytes) -> bytes:
-        known = next((it for it in (PIV, OTP, MANAGEMENT) if name.startswith(it)), b"")
+        known = next((it for it in (PIV, OTP, MANAGEMENT, OPENPGP) if name.startswith(it)), b"")
         if not known:
             raise Refused(NOT_FOUND)
         if known != self.applet:
@@ -154,8 +157,36 @@ class PivCard:
         return {
             PIV: tlv(0x61, tlv(0x4F, bytes.fromhex("000010000100")) + tlv(0x79, tlv(0x4F, PIV))),
             OTP: bytes([*self.firmware, 0, 0, 0]),
+            OPENPGP: b"",
             MANAGEMENT: f"Virtual mgr - FW version {version}".encode(),
         }[known]
+
+    def _openpgp(self, name: int) -> bytes:
+        """Return a data object: as much as GnuPG needs to take it for an empty OpenPGP card, and to hold it."""
+        aid = OPENPGP + bytes.fromhex("0201 0006") + self.serial.to_bytes(4, "big") + b"\0\0"
+        history, empty = bytes.fromhex("00730000E005900000"), bytes(60)
+        capabilities = bytes.fromhex("7F000800080008000800")
+        status = bytes.fromhex("007F7F7F030303")
+        rsa = bytes.fromhex("010800001100")
+        own = (
+            tlv(0xC0, capabilities)
+            + tlv(0xC1, rsa)
+            + tlv(0xC2, rsa)
+            + tlv(0xC3, rsa)
+            + tlv(0xC4, status)
+            + tlv(0xC5, empty)
+            + tlv(0xC6, empty)
+            + tlv(0xCD, bytes(12))
+        )
+        found = {
+            0x4F: aid,
+            0x5F52: history,
+            0xC4: status,
+            0x6E: tlv(0x4F, aid) + tlv(0x5F52, history) + tlv(0x73, own),
+        }
+        if name not in found:
+            raise Refused(NO_REFERENCE)
+        return found[name]
 
     def _configuration(self, page: int) -> bytes:
         if page:
