@@ -29,6 +29,7 @@ class Plugin:
 
     def __init__(self, options: Options):
         self._ui = cast("UI", options["ui"])
+        self._identities = cast("tuple[str, ...]", options.get("identities", ()))
         self._consents = cast("frozenset[str]", options.get("consents", frozenset()))
         self._pins = cast("PinSource | None", options.get("pins"))
         self._asks_agent = bool(options.get("agent", True)) and not self._consents
@@ -63,6 +64,13 @@ class Plugin:
         if new := [it.stanza for it in meant.values() if (wanted, it.stanza) not in self._known]:
             self._open(wanted, new)
         return {at: self._file_key(wanted, it) for at, it in meant.items()}
+
+    @hookimpl
+    def vault_own_recipients(self) -> tuple[str, ...]:
+        """Return the recipients that stand above the identities in the user's files, without a YubiKey."""
+        from tskeyvault_yubikey import own
+
+        return own.recipients(self._identities)
 
     def keyring(self) -> "Keyring":
         """Return the YubiKeys that are connected. Raises PluginError when the extra is not installed."""
