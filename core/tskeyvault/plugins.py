@@ -21,6 +21,7 @@ from .values import UI, Finding, Options, Pattern, PublicKey, Reader, Secret, St
 BUILT_IN: Mapping[str, str] = {
     "age": "tskeyvault_age.plugin:Plugin",
     "gpg": "tskeyvault_gpg.plugin:Plugin",
+    "yubikey": "tskeyvault_yubikey.plugin:Plugin",
 }
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
 
@@ -251,11 +252,15 @@ class Plugins:
         identities: tuple[str, ...],
         ui: UI,
         credentials: str = "",
+        consents: frozenset[str] = frozenset(),
     ):
         self._options = options
-        self._identities = identities
-        self._credentials = credentials
-        self._ui = ui
+        self._given: Options = {
+            "identities": identities,
+            "ui": ui,
+            "credentials": credentials,
+            "consents": consents,
+        }
         self._loaded: dict[str, Backend] = {}
 
     def find(self, name: str, hook: str) -> Backend | None:
@@ -283,8 +288,7 @@ class Plugins:
             self._loaded = {}
 
     def _load(self, name: str) -> Backend:
-        given = {"identities": self._identities, "ui": self._ui, "credentials": self._credentials}
-        options: Options = {**self._options.get(name, {}), **given}
+        options: Options = {**self._options.get(name, {}), **self._given}
         if name in _ASK_OTHERS:
             options = {**options, "key_plugin": self.find}
         try:
