@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tskeyvault import process
 from tskeyvault.errors import LockedError, NotFoundError
-from tskeyvault.local import read_private
+from tskeyvault.local import credentials, read_private
 from tskeyvault.values import UI
 from tskeyvault_yubikey import faults
 
@@ -53,8 +53,8 @@ class Pins:
 
     def _credential(self, serial: int) -> bytes | None:
         """Return the PIN in a credential; one that does not say for which key is given for one key alone."""
-        folder = self._environ.get("CREDENTIALS_DIRECTORY", "")
-        if not os.path.isabs(folder):
+        folder = credentials(self._environ)
+        if not folder:
             return None
         for name in (f"{CREDENTIAL}-{serial}", CREDENTIAL):
             if name not in self._given:
