@@ -435,6 +435,15 @@ def test_the_key_is_added_to_the_vault_and_to_the_identities(desk: Desk, tmp_pat
     assert (shown.code, shown.out) == (0, "value")
 
 
+def test_without_a_vault_to_add_it_to_no_key_is_made(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    card = own(PivCard())
+    done = desk.with_cards(card).types(NEW_PIN).run("yubikey", "setup", "--add-recipient")
+    assert (done.code, card.keys, card.verifies) == (3, {}, 0)
+
+
 # Looking.
 
 
