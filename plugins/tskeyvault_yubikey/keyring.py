@@ -75,6 +75,7 @@ class Keyring:
         """Let go of those that were pulled out, and try again what failed."""
         self._failed = {}
         for name, session in list(self._sessions.items()):
+            session.look_again()
             if not session.card.is_there():
                 session.card.close()
                 del self._sessions[name]

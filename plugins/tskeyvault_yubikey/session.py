@@ -88,6 +88,10 @@ class Session:
             self._verify()
         return self._pin
 
+    def look_again(self) -> None:
+        """Believe nothing that was seen in the slots before."""
+        self._keys = {}
+
     def forget(self) -> None:
         """Forget the PIN, on the YubiKey too."""
         self._pin = b""

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 from tskeyvault import files, limits, local
 from tskeyvault.errors import DeliveryError, UsageError
 from tskeyvault.plugins import Plugins
+from tskeyvault.vault import opened
 
 from . import common, place, terminal
 from .keygen import own_file
@@ -159,6 +160,9 @@ def _setup(keys: _Keys, options: Namespace) -> int:
         "classic": options.classic,
         "keep_defaults": options.keep_defaults,
     }
+    if options.add_recipient:
+        with opened(place(options), os.environ, terminal.USER):
+            pass  # there is one, or nothing is made
     made = [keys.set_up(options.serial, 0, wish)]
     _tell(made[0], options)
     if options.backup:

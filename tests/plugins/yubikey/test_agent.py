@@ -72,6 +72,22 @@ def test_a_pin_is_forgotten_after_a_time_without_use(
     assert len(person.prompts) == 2
 
 
+def test_a_key_that_was_replaced_meanwhile_is_seen(
+    host: Callable[..., Host], running: Callable[[Plugin, float], None]
+) -> None:
+    card = PivCard()
+    old = make(card)
+    ours = host(SoftReaders(card))
+    running(ours.plugin, 60.0)
+    other = host(SoftReaders()).has(old.identity)
+    file = ours.encrypt(b"value", old.recipient)
+    assert other.decrypt(file) == b"value"
+    new = make(card)
+    assert host(SoftReaders()).has(new.identity).decrypt(ours.encrypt(b"new", new.recipient)) == b"new"
+    with pytest.raises(LockedError, match="holds another key than the identity says"):
+        host(SoftReaders()).has(old.identity).decrypt(file)
+
+
 def test_what_failed_for_one_command_is_tried_for_the_next(
     host: Callable[..., Host], running: Callable[[Plugin, float], None]
 ) -> None:

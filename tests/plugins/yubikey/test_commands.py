@@ -349,6 +349,19 @@ def test_setup_that_is_cut_off_anywhere_loses_nothing(
     assert card.left == card.totals
 
 
+@pytest.mark.parametrize(
+    ("firmware", "options"), [((4, 4, 5), ("--pin", "never")), ((4, 2, 7), ("--touch", "cached"))]
+)
+def test_what_the_firmware_does_not_do_is_refused(
+    desk: Desk, firmware: tuple[int, int, int], options: tuple[str, ...]
+) -> None:
+    card = own(PivCard(firmware=firmware))
+    done = desk.with_cards(card).types(NEW_PIN).run("yubikey", "setup", *options)
+    assert done.code == 6
+    assert "the firmware of YubiKey 11111111 does not do this" in done.err
+    assert not card.keys
+
+
 # Several YubiKeys.
 
 
@@ -420,6 +433,15 @@ def test_the_key_is_added_to_the_vault_and_to_the_identities(desk: Desk, tmp_pat
     assert "AGE-SECRET-KEY" in head
     shown = desk.types(NEW_PIN).run("--vault", str(vault), "show", "a/key")
     assert (shown.code, shown.out) == (0, "value")
+
+
+def test_without_a_vault_to_add_it_to_no_key_is_made(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    card = own(PivCard())
+    done = desk.with_cards(card).types(NEW_PIN).run("yubikey", "setup", "--add-recipient")
+    assert (done.code, card.keys, card.verifies) == (3, {}, 0)
 
 
 # Looking.
