@@ -135,7 +135,7 @@ def test_it_is_locked_by_pulling_the_yubikey_out(desk: Pcscd, vault: Path) -> No
     with agent(desk):
         type_pin(desk, vault, "one")
         card = plugged.card(11111111)
-        plugged.pull()
+        desk.pull(plugged)
         assert "is not connected" in desk.vault("show", "two", cwd=vault).err
         desk.plug_in(card)
         assert desk.vault("show", "two", cwd=vault).code == 4

@@ -88,9 +88,13 @@ class Pcscd:
     def plug_in_anew(self, plugged: Plugged, serial: int, reader: int = 0) -> Plugged:
         """Pull a card out and put it in again, so that its PIN is to be verified anew; pcscd takes its time for that."""
         card = plugged.card(serial)
+        self.pull(plugged, reader)
+        return self.plug_in(card, reader)
+
+    def pull(self, plugged: Plugged, reader: int = 0) -> None:
+        """Pull a card out, and wait until pcscd has seen that."""
         plugged.pull()
         self.until(lambda: f"{reader:02}:False" in self._seen())
-        return self.plug_in(card, reader)
 
     def vault(self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Result:
         """Run ``vault`` beside it."""
