@@ -49,7 +49,7 @@ def test_the_page_is_followed_from_the_set_up_to_the_loss(desk: Pcscd, tmp_path:
             if serial == SERIALS[0]:
                 terminal.expect("plug in the backup key")
                 terminal.expect("[y/N] ")
-                desk.plug_in(PivCard(SERIALS[1]), reader=1)
+                second = desk.plug_in(PivCard(SERIALS[1]), reader=1)
                 terminal.type(b"y\n")
         assert terminal.end() == 0, terminal.seen
     assert terminal.seen.count("keys for age: 1, free slots: 19") == 2
@@ -62,6 +62,8 @@ def test_the_page_is_followed_from_the_set_up_to_the_loss(desk: Pcscd, tmp_path:
     whole = identities.read_text()
     identities.write_text(whole[whole.index("#       Serial") :])  # nothing but the YubiKeys from here on
 
+    first = desk.plug_in_anew(first, SERIALS[0])
+    desk.plug_in_anew(second, SERIALS[1], reader=1)
     with at_the_terminal(desk, vault, showing) as terminal:
         terminal.expect(f"PIN of YubiKey {SERIALS[0]}")
         terminal.type(PIN)

@@ -343,6 +343,7 @@ def test_we_open_with_a_key_of_age_plugin_yubikey_what_age_wrote(
     (vault / "secrets/theirs.age").write_bytes(written.out)
     identities = Path(os.environ["XDG_CONFIG_HOME"]) / "tskeyvault/identities"
     identities.write_text(listed)
+    plugged = desk.plug_in_anew(plugged, 11111111)
     with Terminal("show", "theirs", before=desk.inside(vault)) as terminal:
         terminal.expect("PIN of YubiKey 11111111")
         terminal.type(b"135791\n")

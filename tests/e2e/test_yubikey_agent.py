@@ -135,7 +135,7 @@ def test_it_is_locked_by_pulling_the_yubikey_out(desk: Pcscd, vault: Path) -> No
     with agent(desk):
         type_pin(desk, vault, "one")
         card = plugged.card(11111111)
-        plugged.pull()
+        desk.pull(plugged)
         assert "is not connected" in desk.vault("show", "two", cwd=vault).err
         desk.plug_in(card)
         assert desk.vault("show", "two", cwd=vault).code == 4
@@ -177,12 +177,13 @@ def test_there_is_one_agent_and_it_leaves_nothing(desk: Pcscd, where: Path) -> N
 
 
 def test_one_that_was_killed_is_no_hindrance(desk: Pcscd, vault: Path, where: Path) -> None:
-    plugged_in(desk, vault)
+    plugged = plugged_in(desk, vault)
     with agent(desk) as process:
         process.kill()
         process.wait(SECONDS)
     assert where.exists()
     assert type_pin(desk, vault, "one").seen.endswith(VALUE.decode())
+    desk.plug_in_anew(plugged, 11111111)
     with agent(desk):
         assert type_pin(desk, vault, "one").seen.endswith(VALUE.decode())
 

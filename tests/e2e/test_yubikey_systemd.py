@@ -66,7 +66,7 @@ def ready(machine: Machine) -> Iterator[Machine]:
     machine.write(path, machine.path(path).read_text() + table)
     for name in ("first", "second"):
         _vault(machine, "insert", f"a/{name}", given=made_key().decode())
-    wait(lambda: "11111111" in machine.run(*_command("yubikey", "status"), check=False).stdout)
+    wait(lambda: is_there(machine))
     _vault(
         machine,
         "yubikey",
@@ -86,13 +86,20 @@ def ready(machine: Machine) -> Iterator[Machine]:
 
 @pytest.fixture(autouse=True)
 def anew(ready: Machine) -> Iterator[None]:
-    """Begin with the YubiKey plugged in, and a finger on it."""
+    """Begin with the YubiKey plugged in anew, and a finger on it."""
     ready.write(f"{HOME}/finger", "")
+    ready.run("systemctl", "stop", CARD)
+    wait(lambda: not is_there(ready))
     ready.run("systemctl", "start", CARD)
-    wait(lambda: "11111111" in ready.run(*_command("yubikey", "status"), check=False).stdout)
+    wait(lambda: is_there(ready))
     yield
     ready.run("systemctl", "stop", UNIT, CARD, check=False)
     ready.run("systemctl", "reset-failed", check=False)
+
+
+def is_there(machine: Machine) -> bool:
+    """Tell whether the YubiKey is seen."""
+    return "11111111" in machine.run(*_command("yubikey", "status"), check=False).stdout
 
 
 def wait(happened: object) -> None:

@@ -41,6 +41,7 @@ class Plugged(NamedTuple):
 
     process: subprocess.Popen[bytes]
     state: Path
+    firmware: tuple[int, int, int]
 
     @property
     def trace(self) -> list[str]:
@@ -55,7 +56,7 @@ class Plugged(NamedTuple):
 
     def card(self, serial: int) -> PivCard:
         """Return the card as it is now."""
-        card = PivCard(serial)
+        card = PivCard(serial, self.firmware)
         card.load(self.state)
         return card
 
@@ -79,10 +80,21 @@ class Pcscd:
         card.save(state)
         program = [sys.executable, "-m", "support.vpcdcard", str(state), str(PORT + reader), str(card.serial)]
         program += [".".join(map(str, card.firmware)), *([str(touch)] if touch else [])]
-        made = Plugged(self._start(program), state)
+        made = Plugged(self._start(program), state, card.firmware)
         self._plugged.append(made)
         self.until(lambda: f"{reader:02}:True" in self._seen())
         return made
+
+    def plug_in_anew(self, plugged: Plugged, serial: int, reader: int = 0) -> Plugged:
+        """Pull a card out and put it in again, so that its PIN is to be verified anew; pcscd takes its time for that."""
+        card = plugged.card(serial)
+        self.pull(plugged, reader)
+        return self.plug_in(card, reader)
+
+    def pull(self, plugged: Plugged, reader: int = 0) -> None:
+        """Pull a card out, and wait until pcscd has seen that."""
+        plugged.pull()
+        self.until(lambda: f"{reader:02}:False" in self._seen())
 
     def vault(self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Result:
         """Run ``vault`` beside it."""
