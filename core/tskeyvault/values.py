@@ -14,6 +14,10 @@ done without that: ``"last-try"`` (spend the last try of a PIN) and ``"free-read
 """
 
 
+GIVEN = frozenset({"identities", "ui", "credentials", "consents"})
+"""The names of what the core puts there: what else stands in a plugin's table is the user's own."""
+
+
 class UI(Protocol):
     """The user, who may not be there: every question can be answered with None for that."""
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.vaults import made_key
-from tskeyvault import plugins
+from tskeyvault import plugins, values
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault.plugins import Backend, Plugins
 from tskeyvault.spec import Options, PublicKey, Reader, Secret, Stanza, Target, hookimpl
@@ -184,6 +184,7 @@ def test_only_age_can_ask_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ("age", "demo"):
         given.get(name).keygen()
     assert seen == {"age": {*GIVEN, "key_plugin"}, "demo": set(GIVEN)}
+    assert set(GIVEN) == values.GIVEN
 
 
 def test_all_plugins_are_closed_also_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
