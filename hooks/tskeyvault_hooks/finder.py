@@ -239,8 +239,13 @@ def _of_kind(kind: Kind, text: bytes) -> "Iterator[tuple[bytes, int]]":
             secret = match[1]
             if kind.folded:
                 secret = re.sub(FOLDS, b"", secret)[:_SECRET]
-            if len(secret) >= kind.folded and looks_random(secret):
+            if len(secret) >= kind.folded and (looks_random(secret) or _begins_random(secret, kind.issued)):
                 yield secret, match.start()
+
+
+def _begins_random(secret: bytes, issued: int) -> bool:
+    """Tell whether *secret* is a key of so many bytes with something glued to it."""
+    return 0 < issued < len(secret) and looks_random(secret[:issued])
 
 
 def _surroundings(text: bytes, needles: "Iterable[bytes]") -> "Iterator[tuple[int, int]]":

@@ -25,12 +25,18 @@ def _at_start(prefix: bytes) -> bytes:
     return prefix + rb"(?:(?<![0-9A-Za-z]" + prefix + rb")|" + after_escape + rb")"
 
 
+_FEWEST = 24
+"""Characters that are secret in a key of Tailscale's: in old ones; 32 or 33 in those of 2026."""
+
+
 class Kind:
     """One kind of key. A class without a base: what would make it shorter takes 3 ms to import."""
 
-    __slots__ = ("expression", "folded", "name", "needles")
+    __slots__ = ("expression", "folded", "issued", "name", "needles")
 
-    def __init__(self, name: str, needles: tuple[bytes, ...], expression: bytes, folded: int = 0):
+    def __init__(
+        self, name: str, needles: tuple[bytes, ...], expression: bytes, *, folded: int = 0, issued: int = 0
+    ):
         self.name = name
         """For people, after "a" or "an" is left out: ``Tailscale key``."""
         self.needles = needles
@@ -39,6 +45,8 @@ class Kind:
         """For :mod:`re`. Group 1 is the part that is secret, and at most 3 KiB with what is before it."""
         self.folded = folded
         """Of a secret that is broken into lines: how many bytes it has at least without the breaks."""
+        self.issued = issued
+        """How many bytes the secret has as it is issued, or 0: what is glued to so many hides nothing."""
 
 
 # Of the kinds with one name the first that fits says what of a key is secret.
@@ -47,6 +55,7 @@ KINDS = (
         "Tailscale key",
         (b"skey-",),
         rb"tskey-(?:[a-z]{2,20}-)?" + _ID + rb"-([0-9A-Za-z]{10,64}" + _WRAPPED + rb")",
+        issued=_FEWEST,
     ),
     Kind(
         "Tailscale key",
@@ -57,26 +66,29 @@ KINDS = (
         + rb")([0-9A-Za-z_]{10,128}"
         + _WRAPPED
         + rb")",
+        issued=_FEWEST,
     ),
     Kind(
         "Tailscale key",
         (b"skey-",),
-        _at_start(b"tskey-") + rb"([0-9A-Za-z]{16,64}" + _WRAPPED + rb")(?![0-9A-Za-z-])",
+        _at_start(b"tskey-") + rb"([0-9A-Za-z]{16,64}+" + _WRAPPED + rb")(?!-)",
+        issued=_FEWEST,
     ),
     Kind(
         "Headscale key",
         (b"skey-",),
-        _at_start(b"hskey-") + rb"(?:auth|api|client|oauthtok)-[0-9A-Za-z_-]{12}-([0-9A-Za-z_-]{64})",
+        rb"hskey-(?:auth|api|client|oauthtok)-[0-9A-Za-z_-]{12}-([0-9A-Za-z_-]{64})",
     ),
     Kind(
         "Tailscale private key",
         (b"privkey:", b"nlpriv:"),
-        rb"(?:privkey|nlpriv):([0-9a-f]{64})(?![0-9a-f])",
+        rb"(?:privkey|nlpriv):([0-9a-f]{64})",
     ),
     Kind(
         "age secret key",
         (b"SECRET-KEY-",),
         rb"AGE-SECRET-KEY-(?:PQ-)?1([02-9AC-HJ-NP-Z]{58,128})",
+        issued=58,
     ),
     Kind(
         "private key",

@@ -246,6 +246,16 @@ def test_two_thousand_random_keys_are_all_found(name: str) -> None:
     assert len(Finder().find(text)) == len(keys)
 
 
+@pytest.mark.parametrize("filler", ["x", "0", "A", "xA", "example"])
+@pytest.mark.parametrize("name", ONE_LINE)
+def test_what_is_glued_to_a_key_does_not_hide_it(name: str, filler: str) -> None:
+    for count in (1, 7, 20, 33, 60, 300):
+        key = ONE_LINE[name]()
+        assert found(f"key: {key}{filler * count}\n".encode()) == [KINDS[name]]
+    if name.startswith("Headscale"):
+        assert found(f"{filler}{ONE_LINE[name]()}\n".encode()) == [KINDS[name]]
+
+
 @pytest.mark.parametrize("word", [*PLACEHOLDERS, "fake", "sample", "invalid", "xxxx", "abcdefgh", "12345678"])
 def test_a_word_that_chance_has_put_into_a_key_does_not_hide_it(word: str) -> None:
     keys = set()

@@ -33,7 +33,7 @@ fi
 AGE_PLUGIN_YUBIKEY=0.5.1
 if command -v cargo >/dev/null && [ ! -x ".cache/cargo/$AGE_PLUGIN_YUBIKEY" ]; then
   say "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY with cargo"
-  if cargo install --quiet --locked --root .cache/cargo --target-dir .cache/cargo/target "age-plugin-yubikey@$AGE_PLUGIN_YUBIKEY"; then
+  if cargo install --quiet --locked --debug --force --root .cache/cargo --target-dir .cache/cargo/target "age-plugin-yubikey@$AGE_PLUGIN_YUBIKEY"; then
     ln -s bin/age-plugin-yubikey ".cache/cargo/$AGE_PLUGIN_YUBIKEY"
     rm -rf .cache/cargo/target
   else
