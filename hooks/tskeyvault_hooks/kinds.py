@@ -12,6 +12,8 @@ _ID = rb"[0-9A-Za-z]{4,32}CNTRL"
 # Between the lines of an armored block: white space, also as source code, JSON, HTML, comments, quotations and
 # editors with numbers of lines write it.
 _GAP = rb"(?:\s|\\[nrt]|<br ?/?>|&#(?:1[03]|x[AaDd]);|[0-9]{1,5}(?=[\s:|])|[\"'+,`\\#;>*|.&%-]|//(?=\s))"
+# Of a header: quotes and backslashes too, where they are not those of source code or JSON around a line.
+_VALUE = rb"[^\r\n\\\"]{0,200}+(?:(?:\\(?![nrt])|\"(?!\s{0,3}[,+]))[^\r\n\\\"]{0,200}+){0,16}+"
 FOLDS = rb"\\[nrt]|<br ?/?>|&#(?:1[03]|x[AaDd]);|\s[0-9]{1,5}(?=[\s:|])|[^0-9A-Za-z/=]"
 """What is between the lines of an armored block, and characters that others put there."""
 
@@ -94,7 +96,7 @@ KINDS = (
         "private key",
         (b"PRIVATE KEY",),
         rb"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        rb"(?:" + _GAP + rb"{1,80}+[A-Za-z-]{1,40}+: [^\r\n\\\"]{0,200}+){0,6}+" + _GAP + rb"{0,80}+"
+        rb"(?:" + _GAP + rb"{1,80}+[0-9A-Za-z-]{1,40}+:" + _VALUE + rb"){0,12}+" + _GAP + rb"{0,80}+"
         rb"((?:[0-9A-Za-z+/=]{16,1024}+" + _GAP + rb"{0,80}+){1,16}+)",
         folded=48,  # of Ed25519, the shortest, 64
     ),
