@@ -120,8 +120,10 @@ def _answer(peer: socket.socket, caller: Caller, opening: Opening) -> None:
     except DeliveryError:
         raise  # told to stop
     except VaultError as error:
+        final = False
         with contextlib.suppress(VaultError):
             final = opening.has_given_up(str(request.get("identity", "")))
+        with contextlib.suppress(VaultError):
             wire.send(peer, {"error": [error.exit_code, error.message, error.hint], "final": final})
     finally:
         caller.peer = None

@@ -51,19 +51,28 @@ class Agent:
         wire.send(self._peer, request)
         while True:
             heard = wire.receive(self._peer)
-            if "error" in heard:
-                self.final = bool(heard.get("final"))
-                code, message, hint = cast("tuple[int, str, str]", heard["error"])
-                raise _KINDS.get(code, PluginError)(str(message), str(hint))
-            if "message" in heard:
-                self._ui.message(str(heard["message"]))
-            elif "progress" in heard:
-                done, total = cast("tuple[int, int]", heard["progress"])
-                self._ui.progress(int(done), int(total))
-            elif "pin" in heard:
-                self._give_pin(*cast("tuple[int, int | None]", heard["pin"]))
-            else:
-                return heard
+            try:
+                if not self._is_request(heard):
+                    return heard
+            except (TypeError, ValueError):
+                raise PluginError("the agent for YubiKeys answers with what makes no sense") from None
+
+    def _is_request(self, heard: Mapping[str, object]) -> bool:
+        """Do what the agent wants of this user; return False for its answer. Raises the error that it tells of."""
+        if "error" in heard:
+            self.final = bool(heard.get("final"))
+            code, message, hint = cast("tuple[int, str, str]", heard["error"])
+            raise _KINDS.get(int(code), PluginError)(str(message), str(hint))
+        if "message" in heard:
+            self._ui.message(str(heard["message"]))
+        elif "progress" in heard:
+            done, total = cast("tuple[int, int]", heard["progress"])
+            self._ui.progress(int(done), int(total))
+        elif "pin" in heard:
+            self._give_pin(*cast("tuple[int, int | None]", heard["pin"]))
+        else:
+            return False
+        return True
 
     def _give_pin(self, serial: int, left: int | None) -> None:
         try:

@@ -47,7 +47,7 @@ def receive(peer: socket.socket) -> dict[str, object]:
             message = json.loads(_exactly(peer, size))
             if isinstance(message, dict):
                 return message
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, struct.error, RecursionError):
         pass
     raise PluginError("the agent for YubiKeys does not answer", "vault yubikey agent starts a new one")
 

@@ -188,7 +188,14 @@ def test_one_that_was_killed_is_no_hindrance(desk: Pcscd, vault: Path, where: Pa
         assert type_pin(desk, vault, "one").seen.endswith(VALUE.decode())
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xff\xff\xff", b"\0\0\0\2{}", b"\0\0\0\2[]", b"\0\0\0\5nope!"])
+DEEP = (100_000).to_bytes(4, "big") + b"[" * 100_000
+"""Of more brackets than Python follows."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff\xff\xff\xff", b"\0\0\0\2{}", b"\0\0\0\2[]", b"\0\0\0\5nope!", pytest.param(DEEP, id="deep")],
+)
 def test_what_makes_no_sense_does_not_end_it(desk: Pcscd, where: Path, data: bytes) -> None:
     code = f"import socket; s = socket.socket(socket.AF_UNIX); s.connect({str(where)!r}); s.sendall({data!r})"
     with agent(desk):
