@@ -8,29 +8,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# PACKAGE:WHAT-SHOWS-THAT-IT-IS-THERE; a path, or a program on PATH.
-NEEDED="age:age ca-certificates:/etc/ssl/certs/ca-certificates.crt dbus:dbus-daemon fish:fish git:git
-  busybox:busybox groff-base:groff man-db:man openssh-client:ssh-keygen python3:/usr/bin/python3 strace:strace systemd:/lib/systemd/systemd util-linux:nsenter zsh:zsh"
-
-missing() {
-  for pair in $NEEDED; do
-    command -v "${pair#*:}" >/dev/null || [ -e "${pair#*:}" ] || printf '%s ' "${pair%%:*}"
-  done
-}
-
-install_packages() { # PACKAGE...
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -q </dev/null && apt-get install -q -y --no-install-recommends "$@" </dev/null
-}
-
-packages=$(missing)
-if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  # shellcheck disable=SC2086 # one word for each package
-  install_packages $packages || true
-  packages=$(missing)
-fi
-[ -z "$packages" ] || echo "run.sh: not installed: ${packages% }; some tests cannot run"
-
+sh tests/support/packages.sh
 sh tests/support/venv.sh
 sh tests/support/oracles.sh
 PATH="$PATH:$PWD/.cache/go-age"

@@ -23,6 +23,7 @@ BUILT_IN: Mapping[str, str] = {
     "age": "tskeyvault_age.plugin:Plugin",
     "gpg": "tskeyvault_gpg.plugin:Plugin",
     "pass": "tskeyvault_pass.plugin:Plugin",
+    "yubikey": "tskeyvault_yubikey.plugin:Plugin",
 }
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
 
@@ -297,11 +298,15 @@ class Plugins:
         identities: tuple[str, ...],
         ui: UI,
         credentials: str = "",
+        consents: frozenset[str] = frozenset(),
     ):
         self._options = options
-        self._identities = identities
-        self._credentials = credentials
-        self._ui = ui
+        self._given: Options = {
+            "identities": identities,
+            "ui": ui,
+            "credentials": credentials,
+            "consents": consents,
+        }
         self._loaded: dict[str, Backend] = {}
 
     def find(self, name: str, hook: str) -> Backend | None:
@@ -329,8 +334,7 @@ class Plugins:
             self._loaded = {}
 
     def _load(self, name: str) -> Backend:
-        given = {"identities": self._identities, "ui": self._ui, "credentials": self._credentials}
-        options: Options = {**self._options.get(name, {}), **given}
+        options: Options = {**self._options.get(name, {}), **self._given}
         if name in _ASK_OTHERS:
             options = {**options, "key_plugin": self.find}
         try:

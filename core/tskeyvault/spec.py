@@ -107,6 +107,8 @@ class VaultSpec:
     def vault_own_recipients(self, options: Options) -> tuple[str, ...] | None:
         """Return the recipients that belong to the identities at hand, to add oneself to a vault.
 
+        A plugin that brings a kind of key to age returns those of its own kind.
+
         Raises LockedError when there is no identity.
         """
 

@@ -9,7 +9,13 @@ Options = Mapping[str, object]
 ``options["identities"]`` is a tuple of absolute paths (str) of identity files to try, in order.
 ``options["ui"]`` is a :class:`UI`, to ask and tell the user. ``options["credentials"]`` is the
 absolute path (str) of the directory of systemd credentials, or ``""``.
+``options["consents"]`` is a frozenset of what the user allowed on the command line, which is never
+done without that: ``"last-try"`` (spend the last try of a PIN) and ``"free-reader"`` (end what holds a device).
 """
+
+
+GIVEN = frozenset({"identities", "ui", "credentials", "consents"})
+"""The names of what the core puts there: what else stands in a plugin's table is the user's own."""
 
 
 class UI(Protocol):
@@ -26,6 +32,9 @@ class UI(Protocol):
 
     def secret(self, prompt: str) -> bytes | None:
         """Ask for a passphrase or PIN, without echo."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Show that *done* of *total* steps are done, where there is somebody to see it."""
 
 
 class Secret(NamedTuple):

@@ -30,6 +30,8 @@ class Place(NamedTuple):
     """``--vault``"""
     identity: str = ""
     """``--identity``"""
+    consents: frozenset[str] = frozenset()
+    """``--last-try``, ``--free-reader``: see :data:`tskeyvault.values.Options`."""
 
 
 class Opened(NamedTuple):
@@ -61,7 +63,7 @@ class Vault:
         self.store = Store(root, Journal(memory, self.settings.id, directory), plugin, umask)
         self.state = State(memory, self.settings.id, directory)
         identities, credentials = local.identities(place.identity, environ), local.credentials(environ)
-        self.plugins = Plugins(self.local.plugins, identities, ui, credentials)
+        self.plugins = Plugins(self.local.plugins, identities, ui, credentials, place.consents)
         self._unbound = Unbound(self.store, self.state)
         self._ui = ui
         self._left: tuple[str, ...] = ()

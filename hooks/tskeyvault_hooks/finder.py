@@ -234,13 +234,22 @@ def _of_kind(kind: Kind, text: bytes) -> "Iterator[tuple[bytes, int]]":
     import re
 
     expression = re.compile(kind.expression)
-    for start, end in _surroundings(text, kind.needles):
-        for match in expression.finditer(text, start, end):
+    for begin, end in _surroundings(text, kind.needles):
+        start = begin
+        while match := expression.search(text, start, end):
             secret = match[1]
             if kind.folded:
                 secret = re.sub(FOLDS, b"", secret)[:_SECRET]
-            if len(secret) >= kind.folded and looks_random(secret):
+            if len(secret) >= kind.folded and (looks_random(secret) or _begins_random(secret, kind.issued)):
                 yield secret, match.start()
+                start = match.end()
+            else:
+                start = match.start() + 1  # a key may begin within what is none
+
+
+def _begins_random(secret: bytes, issued: int) -> bool:
+    """Tell whether *secret* is a key of so many bytes with something glued to it."""
+    return 0 < issued < len(secret) and looks_random(secret[:issued])
 
 
 def _surroundings(text: bytes, needles: "Iterable[bytes]") -> "Iterator[tuple[int, int]]":

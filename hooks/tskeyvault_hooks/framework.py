@@ -7,6 +7,7 @@ sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
 
 from tskeyvault_hooks import git, hook, pushes, scan
 from tskeyvault_hooks.faults import ScanError
+from tskeyvault_hooks.places import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +64,10 @@ def _pushed(found: scan.Scan) -> None:
     name, url = _of_push("NAME"), _of_push("URL")
     ours = [*(f"--exclude={pattern}" for pattern in _NOT_OURS), "--all"]
     given = [ref for ref in (os.environ.get("PRE_COMMIT_TO_REF", ""), _of_push("BRANCH", "LOCAL")) if ref]
-    known = "--remotes" if name == url else f"--remotes={name}"
-    pushes.objects_of(found, ["HEAD", *given, *ours, "--not", known])
+    place = Place(found.state, name, url)
+    pushes.objects_of(found, ["HEAD", *given, *ours, *(f"^{known}" for known in place.has([]))])
+    if not found.findings:
+        place.remember()
 
 
 def _of_push(what: str, whose: str = "REMOTE") -> str:

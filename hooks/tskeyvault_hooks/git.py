@@ -22,8 +22,10 @@ _GET = "see: git fsck; where an object is missing, fetch it"
 class Process:
     """A running git, and the descriptor that its output is read from."""
 
-    def __init__(self, arguments: "Sequence[str]", stdin: "int | None" = None):
+    def __init__(self, arguments: "Sequence[str]", stdin: "int | None" = None, *, without: bytes = b""):
         """Start git with *arguments*; *stdin* is a descriptor it reads from, which is closed here.
+
+        It does not get the variable *without*.
 
         Raises ScanError when there is no git.
         """
@@ -35,7 +37,7 @@ class Process:
             self._pid = posix.posix_spawnp(
                 _GIT[0],
                 [*_GIT, *(() if _is_server() else _NO_BARE), *arguments],
-                {**posix.environ, **_ENVIRONMENT},
+                {name: value for name, value in {**posix.environ, **_ENVIRONMENT}.items() if name != without},
                 file_actions=[
                     (posix.POSIX_SPAWN_OPEN, 0, _NOTHING, posix.O_RDONLY, 0)
                     if stdin is None

@@ -12,6 +12,8 @@ _ID = rb"[0-9A-Za-z]{4,32}CNTRL"
 # Between the lines of an armored block: white space, also as source code, JSON, HTML, comments, quotations and
 # editors with numbers of lines write it.
 _GAP = rb"(?:\s|\\[nrt]|<br ?/?>|&#(?:1[03]|x[AaDd]);|[0-9]{1,5}(?=[\s:|])|[\"'+,`\\#;>*|.&%-]|//(?=\s))"
+# Of a header: quotes and backslashes too, where they are not those of source code or JSON around a line.
+_VALUE = rb"[^\r\n\\\"]{0,200}+(?:(?:\\(?![nrt])|\"(?!\s{0,3}[,+]))[^\r\n\\\"]{0,200}+){0,16}+"
 FOLDS = rb"\\[nrt]|<br ?/?>|&#(?:1[03]|x[AaDd]);|\s[0-9]{1,5}(?=[\s:|])|[^0-9A-Za-z/=]"
 """What is between the lines of an armored block, and characters that others put there."""
 
@@ -25,12 +27,18 @@ def _at_start(prefix: bytes) -> bytes:
     return prefix + rb"(?:(?<![0-9A-Za-z]" + prefix + rb")|" + after_escape + rb")"
 
 
+_FEWEST = 24
+"""Characters that are secret in a key of Tailscale's: in old ones; 32 or 33 in those of 2026."""
+
+
 class Kind:
     """One kind of key. A class without a base: what would make it shorter takes 3 ms to import."""
 
-    __slots__ = ("expression", "folded", "name", "needles")
+    __slots__ = ("expression", "folded", "issued", "name", "needles")
 
-    def __init__(self, name: str, needles: tuple[bytes, ...], expression: bytes, folded: int = 0):
+    def __init__(
+        self, name: str, needles: tuple[bytes, ...], expression: bytes, *, folded: int = 0, issued: int = 0
+    ):
         self.name = name
         """For people, after "a" or "an" is left out: ``Tailscale key``."""
         self.needles = needles
@@ -39,6 +47,8 @@ class Kind:
         """For :mod:`re`. Group 1 is the part that is secret, and at most 3 KiB with what is before it."""
         self.folded = folded
         """Of a secret that is broken into lines: how many bytes it has at least without the breaks."""
+        self.issued = issued
+        """How many bytes the secret has as it is issued, or 0: what is glued to so many hides nothing."""
 
 
 # Of the kinds with one name the first that fits says what of a key is secret.
@@ -47,6 +57,7 @@ KINDS = (
         "Tailscale key",
         (b"skey-",),
         rb"tskey-(?:[a-z]{2,20}-)?" + _ID + rb"-([0-9A-Za-z]{10,64}" + _WRAPPED + rb")",
+        issued=_FEWEST,
     ),
     Kind(
         "Tailscale key",
@@ -57,32 +68,35 @@ KINDS = (
         + rb")([0-9A-Za-z_]{10,128}"
         + _WRAPPED
         + rb")",
+        issued=_FEWEST,
     ),
     Kind(
         "Tailscale key",
         (b"skey-",),
-        _at_start(b"tskey-") + rb"([0-9A-Za-z]{16,64}" + _WRAPPED + rb")(?![0-9A-Za-z-])",
+        _at_start(b"tskey-") + rb"([0-9A-Za-z]{16,64}+" + _WRAPPED + rb")(?!-)",
+        issued=_FEWEST,
     ),
     Kind(
         "Headscale key",
         (b"skey-",),
-        _at_start(b"hskey-") + rb"(?:auth|api|client|oauthtok)-[0-9A-Za-z_-]{12}-([0-9A-Za-z_-]{64})",
+        rb"hskey-(?:auth|api|client|oauthtok)-[0-9A-Za-z_-]{12}-([0-9A-Za-z_-]{64})",
     ),
     Kind(
         "Tailscale private key",
         (b"privkey:", b"nlpriv:"),
-        rb"(?:privkey|nlpriv):([0-9a-f]{64})(?![0-9a-f])",
+        rb"(?:privkey|nlpriv):([0-9a-f]{64})",
     ),
     Kind(
         "age secret key",
         (b"SECRET-KEY-",),
         rb"AGE-SECRET-KEY-(?:PQ-)?1([02-9AC-HJ-NP-Z]{58,128})",
+        issued=58,
     ),
     Kind(
         "private key",
         (b"PRIVATE KEY",),
         rb"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        rb"(?:" + _GAP + rb"{1,80}+[A-Za-z-]{1,40}+: [^\r\n\\\"]{0,200}+){0,6}+" + _GAP + rb"{0,80}+"
+        rb"(?:" + _GAP + rb"{1,80}+[0-9A-Za-z-]{1,40}+:" + _VALUE + rb"){0,12}+" + _GAP + rb"{0,80}+"
         rb"((?:[0-9A-Za-z+/=]{16,1024}+" + _GAP + rb"{0,80}+){1,16}+)",
         folded=48,  # of Ed25519, the shortest, 64
     ),

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_LISTING = ("rev-list", "--objects", "--no-object-names")
+
 
 def pushed(scan: Scan, data: bytes, remote: str, url: str) -> None:
     """Scan what a push sends: *data* is what pre-push is given to read. Raises ScanError."""
@@ -29,8 +31,26 @@ def received(scan: Scan, data: bytes) -> None:
     """Scan what a server receives: *data* is what pre-receive is given to read. Raises ScanError."""
     rows = [_checked(line.split(b" ", 2), 3) for line in data.split(b"\n") if line]
     new = _new_refs(scan, [(row[1], row[2]) for row in rows])
-    if new:
-        objects_of(scan, [*new, "--not", "--all"])
+    revisions = [*new, "--not", "--all"]
+    ids = git.among(_LISTING, revisions).read() if new else b""
+    scan.revisions = revisions if new else []
+    # And what else the pack brings, which no ref leads to: it could be fetched all the same.
+    more = _quarantined().difference(ids.split(b"\n"))
+    for part in (ids, b"".join(name + b"\n" for name in sorted(more))):
+        if part:
+            scan.batch(git.Process(["cat-file", "--batch", "--buffer"], git.stored(part)))
+
+
+def _quarantined() -> "set[bytes]":
+    """Return the ids of all new objects that the push has brought, which git keeps apart until it is accepted."""
+    if b"GIT_QUARANTINE_PATH" not in os.environb:
+        return set()
+    listed = ["cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)"]
+    ids = git.Process(listed, without=b"GIT_ALTERNATE_OBJECT_DIRECTORIES").read()
+    # Of a thin pack git adds what it builds on, and that may be what the push takes away.
+    known = ["cat-file", "--batch-check=%(objectname)"]
+    said = git.Process(known, git.stored(ids), without=b"GIT_OBJECT_DIRECTORY").read()
+    return {line.removesuffix(b" missing") for line in said.split(b"\n") if line.endswith(b" missing")}
 
 
 def _checked(fields: "list[bytes]", count: int) -> "list[bytes]":
@@ -70,6 +90,6 @@ def between(scan: Scan, revisions: str) -> None:
 def objects_of(scan: Scan, revisions: "list[str]") -> None:
     """Scan the objects that *revisions* lead to, options of ``git rev-list`` and names. Raises ScanError."""
     scan.revisions = revisions
-    listing = git.among(["rev-list", "--objects", "--no-object-names"], revisions)
+    listing = git.among(_LISTING, revisions)
     scan.batch(git.Process(["cat-file", "--batch", "--buffer"], os.dup(listing.output)))
     listing.end()

@@ -17,6 +17,9 @@ class Bringer(Protocol):
     def unwrap(self, identity: str, files: Sequence[Sequence[Stanza]]) -> Mapping[int, bytes]:
         """Call ``vault_unwrap``."""
 
+    def own_recipients(self) -> Sequence[str]:
+        """Call ``vault_own_recipients``."""
+
 
 class Kinds:
     """All kinds of keys that others bring: a :class:`tskeyvault_age.keyplugins.KeyPlugins`."""

@@ -20,3 +20,10 @@ def encapsulation_key(data: bytes) -> "MLKEM768PublicKey":
     except ValueError:
         pass
     raise UsageError("the post-quantum half of the key is not a key")
+
+
+def public_key(seed: bytes) -> bytes:
+    """Return the encapsulation key (1184 bytes) that belongs to *seed* (64 bytes, FIPS 203)."""
+    from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+
+    return MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()

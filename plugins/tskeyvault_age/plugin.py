@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tskeyvault_age.hybrid import HybridIdentity
     from tskeyvault_age.identities import Identities
     from tskeyvault_age.keyplugins import KeyPlugins
+    from tskeyvault_age.kinds import Bringer
     from tskeyvault_age.opener import Opener
     from tskeyvault_age.x25519 import X25519Identity
 
@@ -29,6 +30,7 @@ class Plugin:
     def __init__(self, options: Options):
         self._paths = cast("tuple[str, ...]", options.get("identities", ()))
         self._ui = cast("UI | None", options.get("ui"))
+        self._find = cast("Callable[[str, str], Bringer | None] | None", options.get("key_plugin"))
         self._key_plugins = cast("KeyPlugins | None", options.get("key_plugins")) or _kinds(options)
         self._identities: Identities | None = None
         self._opener: Opener | None = None
@@ -84,14 +86,17 @@ class Plugin:
     def vault_own_recipients(self) -> Sequence[str]:
         """Return the recipients of all identities at hand, each once.
 
-        Those of plugins are not known and left out, which the user is told.
+        Of identities of plugins, those that the plugins know; the user is told when they know none.
         """
         own = self._own()
-        found = tuple(dict.fromkeys(_recipients_of(own)))
+        found = list(_recipients_of(own))
         for name in dict.fromkeys(identity.name for identity in own.plugins):
-            if self._ui:
+            plugin = self._find(name, "vault_own_recipients") if self._find else None
+            known = plugin.own_recipients() if plugin else []
+            if not known and self._ui:
                 self._ui.message(f"the recipient of an identity of the plugin {name!r} is not known")
-        return found
+            found += known
+        return tuple(dict.fromkeys(found))
 
     def close(self) -> None:
         """Forget the identities and the file keys."""
@@ -133,7 +138,7 @@ def _kinds(options: Options) -> "KeyPlugins | None":
     find, ui = options.get("key_plugin"), options.get("ui")
     if find is None or ui is None:
         return None
-    from tskeyvault_age.kinds import Bringer, Kinds
+    from tskeyvault_age.kinds import Kinds
 
     return Kinds(cast("Callable[[str, str], Bringer | None]", find), cast("UI", ui))
 

@@ -100,8 +100,17 @@ def info(kind: str) -> bytes:
 
 def tag(kind: str, enc: bytes, point: bytes) -> bytes:
     """Return the tag (4 bytes) of a stanza for *point*, compressed for p256tag alone."""
-    message = enc + hashlib.sha256(point).digest()[:_TAG_LENGTH]
-    return hmac.digest(info(kind), message, "sha256")[:_TAG_LENGTH]
+    return stanza_tag(kind, enc, key_tag(point))
+
+
+def key_tag(point: bytes) -> bytes:
+    """Return the 4 bytes by which what belongs to a device knows the device's key."""
+    return hashlib.sha256(point).digest()[:_TAG_LENGTH]
+
+
+def stanza_tag(kind: str, enc: bytes, key: bytes) -> bytes:
+    """Return the tag (4 bytes) of a stanza for the key whose :func:`key_tag` is *key*."""
+    return hmac.digest(info(kind), enc + key, "sha256")[:_TAG_LENGTH]
 
 
 def compressed(key: "EllipticCurvePublicKey") -> bytes:

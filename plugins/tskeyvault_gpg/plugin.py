@@ -9,7 +9,7 @@ from tskeyvault import files, names
 from tskeyvault.errors import ConfigError, IntegrityError, LockedError, NotFoundError, UsageError
 from tskeyvault.exchange import Stop
 from tskeyvault.spec import hookimpl
-from tskeyvault.values import Finding, Options, PublicKey, Reader, Secret
+from tskeyvault.values import GIVEN, Finding, Options, PublicKey, Reader, Secret
 from tskeyvault_gpg import checks, faults, keys, packets, passphrase
 from tskeyvault_gpg.agent import Agent
 from tskeyvault_gpg.keyring import SUFFIX, Keyring
@@ -19,7 +19,7 @@ from tskeyvault_gpg.recipients import is_hexadecimal, matching, resolve
 
 _MAX_KEY = 256 << 10
 _FILES = (".asc", ".gpg", ".pgp", ".key")
-_OPTIONS = ("home", "passphrase_file", "ask_password", "identities", "ui", "credentials")
+_OPTIONS = frozenset({"home", "passphrase_file", "ask_password"})
 
 
 class Plugin:
@@ -209,7 +209,7 @@ def config_of(options: Options) -> None:
     Raises ConfigError.
     """
     for name in options:
-        if name not in _OPTIONS:
+        if name not in _OPTIONS | GIVEN:
             raise ConfigError(f"[plugins.gpg] has no option '{names.shown(name)}'")
     home = options.get("home", "")
     if not isinstance(home, str) or (home and not os.path.isabs(home)):

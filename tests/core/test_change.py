@@ -61,6 +61,9 @@ class Silent:
     def secret(self, prompt: str) -> bytes | None:
         """Answer nothing."""
 
+    def progress(self, done: int, total: int) -> None:
+        """Show nothing."""
+
 
 class Person:
     """Somebody with a key and a host of their own."""

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from support.pivcard import PivCard
 from support.repositories import Repository
 from support.vaults import SOURCES, made_key, make_vault, run_python, run_vault, services
+from support.yubikeys import make
 
 CORE = SOURCES / "core/tskeyvault"
 PLUGINS = SOURCES / "plugins"
@@ -86,8 +88,11 @@ SLOW_OR_FOREIGN = {
     "logging",
     "pathlib",
     "rich",
+    "smartcard",
     "subprocess",
     "tempfile",
+    "tskeyvault_yubikey",
+    "ykman",
     "yubikit",
 }
 
@@ -130,6 +135,57 @@ def test_a_delivery_loads_no_other_command(delivered: set[str]) -> None:
         "tskeyvault.cli.materialize",
         "tskeyvault.cli.terminal",
     }
+
+
+YUBIKEY = {"smartcard", "ykman", "yubikit"}
+"""What the extra brings."""
+
+
+@pytest.fixture
+def yubikey(tmp_path: Path) -> Path:
+    """Give a vault that a YubiKey reads, whose user has no other key any more."""
+    made = make_vault(tmp_path / "vault")
+    key = make(PivCard())
+    assert run_vault("recipients", "add", key.recipient, cwd=made.directory).code == 0
+    assert run_vault("insert", "--no-commit", "a/key", input=made_key(), cwd=made.directory).code == 0
+    (Path(os.environ["XDG_CONFIG_HOME"]) / "tskeyvault/identities").write_text(f"{key.identity}\n")
+    return made.directory
+
+
+def test_writing_for_a_yubikey_loads_nothing_of_the_extra(yubikey: Path, tmp_path: Path) -> None:
+    (tmp_path / "value").write_bytes(b"value")
+    value = "fd = __import__('os').open(sys.argv.pop(1), 0); __import__('os').dup2(fd, 0)"
+    code = f"{value}; from tskeyvault.cli import main; assert main(sys.argv[1:]) == 0"
+    arguments = (tmp_path / "value", "--vault", yubikey, "insert", "--no-commit", "a/new")
+    modules = loaded_by(code, *arguments)
+    assert "tskeyvault_yubikey.recipient" in modules
+    assert {name for name in modules if name.partition(".")[0] in YUBIKEY} == set()
+
+
+@pytest.mark.parametrize("arguments", [("show", "a/key"), ("yubikey", "list"), ("yubikey", "setup")])
+@pytest.mark.parametrize("missing", sorted(YUBIKEY - {"ykman"}))
+def test_without_the_extra_it_is_told_how_to_install_it(
+    yubikey: Path, arguments: tuple[str, ...], missing: str
+) -> None:
+    code = f"import sys; sys.modules['{missing}'] = None\nfrom tskeyvault.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = run_python("-c", code, *arguments, cwd=yubikey)
+    assert done.code == 6
+    assert "a YubiKey needs what is not installed here" in done.err
+    assert "hint: pip install 'tskeyvault[yubikey]'" in done.err
+
+
+def test_without_the_extra_everything_else_works(yubikey: Path) -> None:
+    blocked = "".join(f"sys.modules['{name}'] = None; " for name in sorted(YUBIKEY))
+    code = f"import sys; {blocked}\nfrom tskeyvault.cli import main; sys.exit(main(sys.argv[1:]))"
+    for arguments in (
+        ("insert", "--no-commit", "a/new"),
+        ("ls",),
+        ("status",),
+        ("plugins",),
+        ("recipients", "ls"),
+    ):
+        done = run_python("-c", code, *arguments, input=b"value", cwd=yubikey)
+        assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.vaults import made_key
-from tskeyvault import plugins
+from tskeyvault import plugins, values
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault.plugins import Backend, Plugins
 from tskeyvault.spec import Options, PublicKey, Reader, Secret, Stanza, Target, hookimpl
@@ -52,8 +52,13 @@ class Nobody:
     def secret(self, prompt: str) -> bytes | None:
         """Answer nothing."""
 
+    def progress(self, done: int, total: int) -> None:
+        """Show nothing."""
+
 
 NOBODY = Nobody()
+GIVEN: Options = {"identities": (), "ui": NOBODY, "credentials": "", "consents": frozenset()}
+"""What every plugin gets from the core."""
 
 
 def module(**hooks: Hook) -> ModuleType:
@@ -144,11 +149,7 @@ def test_a_class_is_made_with_its_options_once_and_closed_once(monkeypatch: pyte
     assert loaded.get("demo").keygen() == b"x"
     loaded.close()
     loaded.close()
-    assert happened == [
-        {"a": 1, "identities": ("/identities",), "ui": NOBODY, "credentials": ""},
-        "keygen",
-        "close",
-    ]
+    assert happened == [{"a": 1, **GIVEN, "identities": ("/identities",)}, "keygen", "close"]
 
 
 def test_options_cannot_name_what_comes_from_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,12 +160,12 @@ def test_options_cannot_name_what_comes_from_the_core(monkeypatch: pytest.Monkey
         return b"x"
 
     monkeypatch.setattr(plugins, "_find", lambda _name: module(vault_keygen=keygen))
-    mine: Options = {"identities": "/mine", "ui": "mine", "credentials": "mine"}
+    mine: Options = {"identities": "/mine", "ui": "mine", "credentials": "mine", "consents": "mine"}
     Plugins({"demo": mine}, ("/identities",), NOBODY, "/credentials").get("demo").keygen()
     Plugins({}, (), NOBODY).get("demo").keygen()
     assert seen == [
-        {"identities": ("/identities",), "ui": NOBODY, "credentials": "/credentials"},
-        {"identities": (), "ui": NOBODY, "credentials": ""},
+        {**GIVEN, "identities": ("/identities",), "credentials": "/credentials"},
+        GIVEN,
     ]
 
 
@@ -182,8 +183,8 @@ def test_only_age_can_ask_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None
     given = Plugins({}, (), NOBODY)
     for name in ("age", "demo"):
         given.get(name).keygen()
-    common = {"identities", "ui", "credentials"}
-    assert seen == {"age": {*common, "key_plugin"}, "demo": common}
+    assert seen == {"age": {*GIVEN, "key_plugin"}, "demo": set(GIVEN)}
+    assert set(GIVEN) == values.GIVEN
 
 
 def test_all_plugins_are_closed_also_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ def _build(scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
     uv.run("build", "--wheel", "--out-dir", scratch)
     wheel = next(scratch.glob("*.whl"))
-    uv.run("export", "--locked", "--no-default-groups", "--no-emit-project", "--output-file", requirements)
+    options = ("--locked", "--no-default-groups", "--extra", "yubikey", "--no-emit-project")
+    uv.run("export", *options, "--output-file", requirements)
     uv.run("venv", "--relocatable", "--python", needs.SYSTEM_PYTHON, tree)
     install = ("pip", "install", "--python", tree / "bin/python")
     uv.run(*install, "--require-hashes", "--requirements", requirements)

@@ -671,7 +671,7 @@ def test_ack_asks_and_without_a_terminal_the_answer_is_no(vault: Made, tmp_path:
 def test_plugins_are_listed_without_a_vault(tmp_path: Path) -> None:
     version = tskeyvault.__version__
     done = run_vault("plugins", cwd=tmp_path)
-    assert (done.code, f"age  tskeyvault {version}\n" in done.out.decode(), done.err) == (0, True, "")
+    assert (done.code, f"age      tskeyvault {version}\n" in done.out.decode(), done.err) == (0, True, "")
     rows = json.loads(run_vault("plugins", "--json", cwd=tmp_path).out)
     assert {"name": "age", "package": "tskeyvault", "version": version, "refused": ""} in rows
 

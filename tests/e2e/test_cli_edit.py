@@ -377,8 +377,8 @@ print("there" if os.path.exists(sys.argv[1]) else "gone")
 def test_ctrl_c_is_for_the_editor(editor: Editor) -> None:
     needs.program("setsid")
     editor.does(
-        "import signal\nopen(path, 'w').write('half')\nprint('ready', flush=True)\n"
-        "try: signal.pause()\nexcept KeyboardInterrupt: open(path, 'w').write('after Ctrl-C')"
+        "import signal\nopen(path, 'w').write('half')\n"
+        "try:\n  print('ready', flush=True)\n  while True: signal.pause()\nexcept KeyboardInterrupt: open(path, 'w').write('after Ctrl-C')"
     )
     with Terminal("edit", "a/b") as terminal:
         terminal.expect("ready")

@@ -47,6 +47,9 @@ class Silent:
     def secret(self, prompt: str) -> bytes | None:
         """Answer nothing."""
 
+    def progress(self, done: int, total: int) -> None:
+        """Show nothing."""
+
 
 NOBODY: UI = Silent()
 

@@ -144,6 +144,15 @@ def test_a_push_with_a_key_is_stopped_wherever_it_is(repository: Framed, key: by
     repository.git("push", "--quiet", "origin", ":other")
 
 
+def test_what_another_remote_has_is_new_to_this_one(repository: Framed, tmp_path: Path, key: bytes) -> None:
+    Repository(tmp_path / "other", "--bare")
+    repository.git("remote", "add", "origin/other", str(tmp_path / "other"))
+    repository.leak("leak", key)
+    repository.leak("leak", b"gone\n")
+    repository.git("push", "--quiet", "--no-verify", "origin/other", "main")
+    repository.refuses(key, "push", "origin", "main")
+
+
 def test_the_first_push_of_all_is_looked_at_whole(repository: Framed, tmp_path: Path, key: bytes) -> None:
     repository.leak("leak", key)
     repository.leak("leak", b"gone\n")

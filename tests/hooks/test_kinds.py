@@ -246,6 +246,44 @@ def test_two_thousand_random_keys_are_all_found(name: str) -> None:
     assert len(Finder().find(text)) == len(keys)
 
 
+@pytest.mark.parametrize("name", ONE_LINE)
+def test_what_is_no_key_swallows_none(name: str) -> None:
+    for decoy in (_key("aaaaCNTRL", "a" * 10), f"{DASHES}BEGIN PRIVATE KEY{DASHES}\n{'a' * 64}\n"):
+        key = ONE_LINE[name]()
+        glue = "" if "CNTRL" in key else " "  # those of old have to begin a word
+        assert KINDS[name] in found(f"{decoy}{glue}{key}\n".encode())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ['Comment: my "work" key'],
+        ['Comment: "quoted"'],
+        [r"Comment: a\b \c"],
+        ["Comment:"],
+        ["X-Id2: abc"],
+        ["Comment: " + "long " * 39],
+        [f"Comment: line {number}" for number in range(9)],
+    ],
+)
+def test_a_block_is_found_under_any_headers(headers: list[str]) -> None:
+    for name in ("Ed25519", "OpenPGP"):
+        first, *body = [line for line in BLOCKS[name]().split("\n") if ": " not in line]
+        text = "\n".join([first, *headers, "", *(line for line in body if line)])
+        assert found(f"{text}\n".encode()) == ["private key"]
+        assert found(f"{json.dumps(text)}\n".encode()) == ["private key"]
+
+
+@pytest.mark.parametrize("filler", ["x", "0", "A", "xA", "example"])
+@pytest.mark.parametrize("name", ONE_LINE)
+def test_what_is_glued_to_a_key_does_not_hide_it(name: str, filler: str) -> None:
+    for count in (1, 7, 20, 33, 60, 300):
+        key = ONE_LINE[name]()
+        assert found(f"key: {key}{filler * count}\n".encode()) == [KINDS[name]]
+    if name.startswith("Headscale"):
+        assert found(f"{filler}{ONE_LINE[name]()}\n".encode()) == [KINDS[name]]
+
+
 @pytest.mark.parametrize("word", [*PLACEHOLDERS, "fake", "sample", "invalid", "xxxx", "abcdefgh", "12345678"])
 def test_a_word_that_chance_has_put_into_a_key_does_not_hide_it(word: str) -> None:
     keys = set()

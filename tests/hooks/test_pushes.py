@@ -1,6 +1,7 @@
 """What is pushed: every new object is scanned, where it leaves and where it arrives."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -327,6 +328,44 @@ def test_what_holds_no_key_arrives(sender: Guarded) -> None:
         done = sender.attempt("push", "origin", *arguments)
         assert done.code == 0
         assert "vault" not in done.err
+
+
+def test_an_object_that_no_ref_leads_to_does_not_arrive(sender: Guarded, key: bytes) -> None:
+    there = _remote(sender)
+    old = there.git("rev-parse", "main").strip()
+    sender.commit("clean")
+    new = sender.git("rev-parse", "HEAD").strip()
+    ids = sender.git("rev-list", "--objects", "--no-object-names", f"{old}..{new}")
+    ids += "\n" + sender.git("hash-object", "-w", "--stdin", data=key)
+    packing = ["git", "-C", str(sender.directory), "pack-objects", "--stdout", "--quiet"]
+    pack = subprocess.run(packing, input=f"{ids}\n".encode(), check=True, capture_output=True).stdout
+    line = f"{old} {new} refs/heads/main\0 report-status\n"
+    said = subprocess.run(
+        ["git", "receive-pack", str(there.directory)],
+        input=f"{len(line) + 4:04x}{line}0000".encode() + pack,
+        check=False,
+        capture_output=True,
+    )
+    assert b"pre-receive: 1 key found, so nothing passes" in said.stderr
+    assert there.git("rev-parse", "main").strip() == old
+    assert key not in there.attempt("cat-file", "--batch-all-objects", "--batch").out
+
+
+def test_what_takes_an_old_key_away_arrives(sender: Guarded, key: bytes) -> None:
+    there = _remote(sender)
+    lines = b"".join(b"%d is a line of it\n" % number for number in range(200))
+    there.git("config", "core.hooksPath", "/dev/null")
+    sender.leak("file", lines + key + b"\n" + lines)
+    sender.git("push", "--quiet", "--no-verify", "origin", "main")
+    there.git("config", "--unset", "core.hooksPath")
+    there.git(
+        "config", "receive.unpackLimit", "1"
+    )  # so the pack is kept, with the old file, which it builds on
+    sender.write("file", lines + lines)
+    sender.git("add", "file")
+    sender.git("commit", "--quiet", "--message", "Take it away")
+    sender.git("push", "--quiet", "origin", "main")
+    assert there.git("rev-parse", "main") == sender.git("rev-parse", "main")
 
 
 def test_one_key_stops_all_that_is_pushed_with_it(sender: Guarded, key: bytes) -> None:

@@ -49,6 +49,9 @@ class Person:
         self._asked(prompt)
         return self._secret
 
+    def progress(self, done: int, total: int) -> None:
+        """Show nothing."""
+
     def _asked(self, question: str) -> None:
         self.heard.append(question)
         self._look()

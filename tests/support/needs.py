@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from support import pcsc
+
 SANDBOX = Path(__file__).with_name("systemd_sandbox.sh")
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -47,6 +49,28 @@ def is_new_git(path: str) -> bool:
         return False
     major, minor = said.split()[2].split(".")[:2]
     return (int(major), int(minor)) >= (2, 54)
+
+
+def pcscd() -> None:
+    """Skip unless the real pcscd can run with virtual readers."""
+    if reason := pcsc.why_not():
+        pytest.skip(reason)
+
+
+def scdaemon() -> None:
+    """Skip unless GnuPG can take a reader."""
+    program("gpgconf", "gpg-connect-agent")
+    if not Path("/usr/lib/gnupg/scdaemon").exists():
+        pytest.skip("needs scdaemon")
+
+
+def age_plugin_yubikey() -> str:
+    """Return the path of the program age-plugin-yubikey; skip without one."""
+    own = Path(__file__).parents[2] / ".cache/cargo/bin/age-plugin-yubikey"
+    found = shutil.which("age-plugin-yubikey") or (str(own) if own.exists() else "")
+    if not found:
+        pytest.skip("needs the program age-plugin-yubikey")
+    return found
 
 
 def systemd() -> None:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fetches what tests compare with, into .cache: Go's age where there is a Go, typage where there is an npm, and a
-# newer git on Debian. What cannot be had is named by the tests that need it. A second call does nothing.
+# Fetches what tests compare with, into .cache: Go's age where there is a Go, typage where there is an npm,
+# age-plugin-yubikey where there is a cargo, and a newer git on Debian. What cannot be had is named by the tests that need it. A second call does nothing.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -28,6 +28,17 @@ if command -v npm >/dev/null && ! cmp -s "$lock" .cache/typage/package-lock.json
   (cd .cache/typage && mv package-lock.part.json package-lock.json &&
     npm ci --silent --no-audit --no-fund --ignore-scripts --cache "$PWD/npm-cache") ||
     { say "npm could not fetch typage" && rm -f .cache/typage/package-lock.json; }
+fi
+
+AGE_PLUGIN_YUBIKEY=0.5.1
+if command -v cargo >/dev/null && [ ! -x ".cache/cargo/$AGE_PLUGIN_YUBIKEY" ]; then
+  say "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY with cargo"
+  if cargo install --quiet --locked --debug --force --root .cache/cargo --target-dir .cache/cargo/target "age-plugin-yubikey@$AGE_PLUGIN_YUBIKEY"; then
+    ln -s bin/age-plugin-yubikey ".cache/cargo/$AGE_PLUGIN_YUBIKEY"
+    rm -rf .cache/cargo/target
+  else
+    say "cargo could not build age-plugin-yubikey $AGE_PLUGIN_YUBIKEY"
+  fi
 fi
 
 # git from 2.54 on takes hooks from its configuration, and the current Debian has an older one. So that of Debian's

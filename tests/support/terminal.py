@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,15 +28,25 @@ VAULT = [
 class Terminal:
     """A program that runs on a terminal of its own; as a context manager it is stopped in any case."""
 
-    def __init__(self, *arguments: str | Path, cwd: Path | None = None, output: int | None = None) -> None:
-        """Start ``vault`` with *arguments*; its standard output is the terminal, or the descriptor *output*."""
+    def __init__(
+        self,
+        *arguments: str | Path,
+        cwd: Path | None = None,
+        output: int | None = None,
+        before: Sequence[str] = (),
+        program: Sequence[str] = VAULT,
+    ) -> None:
+        """Start ``vault``, or another *program*, with *arguments*; *before* are the words before it.
+
+        Its standard output is the terminal, or the descriptor *output*.
+        """
         self._ours, theirs = os.openpty()
         self._seen = b""
         self._at = 0
         try:
             # setsid makes the terminal the controlling one: getpass opens it, and Ctrl-C comes from it.
             self._process = subprocess.Popen(
-                ["setsid", "--ctty", *VAULT, *arguments],
+                ["setsid", "--ctty", *before, *program, *arguments],
                 stdin=theirs,
                 stdout=theirs if output is None else output,
                 stderr=theirs,

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv from uv.lock. Needs python3 (3.11 or newer) and the network; no pip, no uv, no root.
+# Makes .venv from uv.lock. Needs python3 (3.11 or newer) and the network; no pip, no uv, no root. The development
+# dependencies have pyscard, which is built here: packages.sh installs what that takes.
 #
 #   sh tests/support/venv.sh              with the development dependencies
 #   sh tests/support/venv.sh --no-dev     the run-time ones; takes nothing away that is there

@@ -44,10 +44,18 @@ COMMANDS = {
     "git": Command("git", "run git in the vault"),
     "hooks": Command("hooks", "install the git hooks that let no key pass, here or everywhere"),
     "scan": Command("scan", "look for keys in what git stores, in files or in a stream"),
+    "yubikey": Command("yubikey", "list, make and look after keys in a YubiKey"),
     "plugins": Command("plugins", "list the installed plugins"),
     "completion": Command("completion", "print completion for a shell"),
 }
 """All commands; only the module of the one that is called is imported."""
+
+
+CONSENTS = {
+    "last-try": "spend the last try of a device's PIN, after which it is blocked",
+    "free-reader": "end GnuPG's scdaemon where it holds a device's reader",
+}
+"""What is never done unless the user says so: :data:`tskeyvault.values.Options`."""
 
 
 class _Module(Protocol):
@@ -98,13 +106,18 @@ def common(parser: ArgumentParser) -> None:
     parser.add_argument("--vault", metavar="DIR", default=SUPPRESS, help=where)
     what = "identity file (default: $TSKEYVAULT_IDENTITY, the credential, or this user's own)"
     parser.add_argument("-i", "--identity", metavar="FILE", default=SUPPRESS, help=what)
+    for name, what in CONSENTS.items():
+        parser.add_argument(
+            f"--{name}", action="append_const", const=name, dest="consents", default=SUPPRESS, help=what
+        )
 
 
 def place(options: Namespace) -> "Place":
     """Return what the parsed *options* say about where vault and identity are."""
     from tskeyvault.vault import Place  # which loads all that reading a secret takes
 
-    return Place(getattr(options, "vault", ""), getattr(options, "identity", ""))
+    consents = frozenset(getattr(options, "consents", ()))
+    return Place(getattr(options, "vault", ""), getattr(options, "identity", ""), consents)
 
 
 def _run(argv: list[str]) -> int:

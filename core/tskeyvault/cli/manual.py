@@ -21,7 +21,7 @@ _CODES = (
     ("141", "nobody reads the output any more"),
 )
 
-_COMMON = ("help", "vault", "identity")
+_COMMON = ("help", "vault", "identity", "consents")
 
 
 def markdown() -> str:

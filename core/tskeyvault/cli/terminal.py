@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 _LONG = 20
 """Steps from which on progress is shown."""
-_LINE = 2000
-"""Characters of a message's line; more is cut, since parts of it may come from a hostile file."""
+_FEW = 2
+"""The same where a step may wait for a device or its user."""
+_LINE = 4000
+"""Characters of a line; more is cut, since parts of it may come from a hostile file. A recipient has up to 2015."""
 _CELL = 80
 """Characters of a cell of a table."""
 _TYPED = 4095
@@ -100,9 +102,9 @@ def write(data: bytes) -> None:
             view = view[os.write(stream.fileno(), view) :]
 
 
-def progress(done: int, total: int) -> None:
-    """Show on a terminal that *done* of *total* steps are done; a short work shows nothing."""
-    if total < _LONG or sys.stderr is None or not sys.stderr.isatty():
+def progress(done: int, total: int, *, long: int = _LONG) -> None:
+    """Show on a terminal that *done* of *total* steps are done; a work of less than *long* shows nothing."""
+    if total < long or sys.stderr is None or not sys.stderr.isatty():
         return
     _put(sys.stderr, f"\rvault: {done} of {total}" + ("\n" if done == total else ""))
 
@@ -202,6 +204,9 @@ class _User:
             return ask_hidden(f"{prompt} ")
         except UsageError:
             return None
+
+    def progress(self, done: int, total: int) -> None:
+        progress(done, total, long=_FEW)
 
 
 USER: "UI" = _User()

@@ -66,6 +66,9 @@ class _Nobody:
         told(prompt)
         return None
 
+    def progress(self, done: int, total: int) -> None:
+        """Show nothing."""
+
 
 def member(
     name: str,

@@ -70,6 +70,7 @@ class Person:
         self.answer = answer
         self.prompts: list[str] = []
         self.messages: list[str] = []
+        self.steps: list[tuple[int, int]] = []
 
     def message(self, text: str) -> None:
         """Keep *text*."""
@@ -85,6 +86,10 @@ class Person:
         """Return the answer."""
         self.prompts.append(prompt)
         return self.answer
+
+    def progress(self, done: int, total: int) -> None:
+        """Keep how far it is."""
+        self.steps.append((done, total))
 
 
 class FakePlugins:

@@ -26,6 +26,7 @@ def test_hooks_fit_the_contract(plugin: Plugin, secret: Secret, identity: X25519
         plaintext=b"x",
         recipients=[str(identity.recipient)],
         binding=b"b",
+        public_keys=(),
         options=options,
     )
     assert manager.hook.vault_decrypt(secret=secret, ciphertext=data, options=options) == b"x"

@@ -1,0 +1,1 @@
+"""The plugin for keys in a YubiKey: its PIV application opens what age encrypted to it."""
