@@ -379,10 +379,11 @@ def opened(place: Place, environ: Mapping[str, str], ui: UI, plugin: str = "") -
     where = _housing(housed, environ, ui) if housed else Housing(find(place, environ), 0o022)
     with files.directory(where.directory) as root:
         vault = Vault(where.directory, root, place, environ, ui, housed, where.umask)
-        try:
-            yield vault
-        finally:
-            vault.plugins.close()
+        with limits.stoppable("the command"):  # or what a plugin has started would go on
+            try:
+                yield vault
+            finally:
+                vault.plugins.close()
 
 
 def _housing(plugin: str, environ: Mapping[str, str], ui: UI) -> Housing:
