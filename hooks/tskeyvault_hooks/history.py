@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _FEW = 1000
 """Objects that one process scans before another would have started."""
+_PARTS = 16
+"""Of the objects that a process scans: what one is late with, it is early with in another."""
 _MOST_LOOKED_UP = 100
 _LONGEST_HEAD = 1 << 20
 _SHORT_ID = 12
@@ -29,9 +31,12 @@ def whole(scan: Scan) -> None:
     listed = git.ask("cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)")
     ids = listed.split(b"\n")[:-1]
     count = 1 if len(ids) < _FEW else len(os.sched_getaffinity(0))
-    size = -(-len(ids) // count) if ids else 1
-    # Neighbours are in one pack, and often deltas of each other.
-    shares = [ids[start : start + size] for start in range(0, len(ids), size)]
+    # Neighbours are in one pack, and often deltas of each other; some parts of it are heavier than others.
+    size = -(-len(ids) // (count * _PARTS)) or 1
+    parts = [ids[start : start + size] for start in range(0, len(ids), size)]
+    shares = [
+        [name for part in parts[first::count] for name in part] for first in range(min(count, len(parts)))
+    ]
     _ = scan.allowed  # read once, before there are several
     workers = [_start(scan, share) for share in shares[1:]]
     try:
