@@ -103,6 +103,7 @@ def _content(text: bytes) -> bytes:
     if (
         len(text) - len(joined) != lines
         or text[_COLUMNS :: _COLUMNS + 1].strip(b"\n")
+        or not text.endswith(b"\n")
         or text[-2:] in (b"\n", b"\n\n")
     ):
         raise _armor("a line has a wrong length")

@@ -95,3 +95,9 @@ def test_nothing_may_follow_wherever_the_reader_stops(size: int) -> None:
     for more in (b"x", b"\nx", b"\n\nx\n", b" " * 70_000, b"\n" * 70_000, text):
         with pytest.raises(IntegrityError, match="armor"):
             armor.decode(text + more)
+
+
+def test_the_last_line_begins_a_line() -> None:
+    text = b"\n".join([armor.BEGIN, b"A" * 64, b"AA=", b"=" + armor.END, b""])
+    with pytest.raises(IntegrityError, match="armor"):
+        armor.ArmorReader(io.BytesIO(text)).readinto(memoryview(bytearray(1000)))
