@@ -9,6 +9,7 @@ from .errors import UsageError
 from .journal import UNTOLD, Note
 from .names import Reference
 from .parallel import Progress
+from .plugins import folder as folder_of
 from .recipients import Recipients
 from .state import Seen
 from .store import FOLDER, PUBLIC_KEYS, Entry, refuse_large
@@ -83,7 +84,7 @@ def transfer(
 
 def governed(vault: Vault, plugin: str, path: str) -> list[Entry]:
     """Return the secrets that a recipients file at *path* governs, whether it is there yet or not."""
-    folder, _, file = path.removeprefix(f"{FOLDER}/").rpartition("/")
+    folder, _, file = path.removeprefix(f"{folder_of(plugin)}/").rpartition("/")
     below = [
         entry
         for entry in vault.store.entries(lambda _: None)

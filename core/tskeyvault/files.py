@@ -34,15 +34,17 @@ def directory(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def descend(fd: int, parts: list[str], *, create: bool = False) -> int:
+def descend(fd: int, parts: list[str], *, create: bool = False, mode: int = 0o755) -> int:
     """Return a new descriptor of the directory *parts* below *fd*; no part may be a link.
+
+    What is made has *mode*.
 
     Raises NotFoundError when it is not there and *create* is not set, IntegrityError for a link.
     """
     here = os.dup(fd)
     for part in parts:
         try:
-            below = _enter(here, part, create=create)
+            below = _enter(here, part, create=create, mode=mode)
         except OSError as error:
             raise _explained(error, "/".join(parts)) from None
         finally:
@@ -51,14 +53,14 @@ def descend(fd: int, parts: list[str], *, create: bool = False) -> int:
     return here
 
 
-def _enter(fd: int, part: str, *, create: bool) -> int:
+def _enter(fd: int, part: str, *, create: bool, mode: int) -> int:
     try:
         return os.open(part, _DIRECTORY, dir_fd=fd)
     except FileNotFoundError:
         if not create:
             raise
     with contextlib.suppress(FileExistsError):
-        os.mkdir(part, 0o755, dir_fd=fd)
+        os.mkdir(part, mode, dir_fd=fd)
     return os.open(part, _DIRECTORY, dir_fd=fd)
 
 

@@ -101,6 +101,15 @@ def reference(text: str) -> Reference:
     return Reference(plugin(prefix), secret(rest))
 
 
+def folder(text: str) -> Reference:
+    """Split ``plugin:folder``, a folder, ``plugin:`` or nothing at all into a Reference; its name may be ``""``.
+
+    Raises NameInvalidError.
+    """
+    prefix, colon, rest = text.rstrip("/").rpartition(":")
+    return Reference(plugin(prefix) if colon else "", secret(rest) if rest else "")
+
+
 def plugin(text: str) -> str:
     """Return *text* when it may name a plugin: lower-case letters, digits and dashes, at most 32.
 

@@ -5,7 +5,8 @@ alone. So an ordinary hook call reaches nobody else: no other plugin can see it,
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from typing import Protocol, TypeVar, cast
@@ -13,20 +14,24 @@ from typing import Protocol, TypeVar, cast
 import pluggy
 
 from . import names
-from .errors import PluginError, VaultError
+from .errors import PluginError, UsageError, VaultError
 from .materialize import default
 from .spec import PROJECT, VaultSpec
-from .values import UI, Finding, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target
+from .values import UI, Finding, Housing, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target
 
 BUILT_IN: Mapping[str, str] = {
     "age": "tskeyvault_age.plugin:Plugin",
     "gpg": "tskeyvault_gpg.plugin:Plugin",
+    "pass": "tskeyvault_pass.plugin:Plugin",
     "yubikey": "tskeyvault_yubikey.plugin:Plugin",
 }
 """Name and entry point of the plugins that come with the vault: found without importlib.metadata."""
 
 _RECIPIENTS_FILES: Mapping[str, str] = {"gpg": ".gpg-id"}
 """Where other programs have given a recipients file its name."""
+
+_HOUSED: Mapping[str, str] = {"pass": "gpg"}
+"""Plugins whose secrets lie in a directory of their own, which they say, and whose kind of files those are."""
 
 _ASK_OTHERS = frozenset({"age"})
 """Plugins that other plugins bring kinds of keys to, through vault_wrap and vault_unwrap."""
@@ -52,12 +57,35 @@ class _EntryPoint(Protocol):
 
 def suffix(plugin: str) -> str:
     """Return the suffix of the ciphertext files of *plugin*."""
-    return f".{plugin}"
+    return f".{_HOUSED.get(plugin, plugin)}"
+
+
+def is_housed(plugin: str) -> bool:
+    """Tell whether the secrets of *plugin* lie in a directory of their own, and in no vault."""
+    return plugin in _HOUSED
+
+
+def folder(plugin: str) -> str:
+    """Return the folder of the secrets of *plugin*, relative to the directory that they lie in."""
+    return "." if is_housed(plugin) else "secrets"
+
+
+def tree(texts: Iterable[str]) -> str:
+    """Return the plugin in whose own directory all references *texts* lie, or any other where they lie in the vault.
+
+    Raises UsageError when they lie in several places, and NameInvalidError.
+    """
+    found = {names.folder(text).plugin for text in texts}
+    if len(found) > 1 and any(map(is_housed, found)):
+        raise UsageError(
+            "these secrets lie in different places", "vault import copies or moves from one place to another"
+        )
+    return next(iter(found), "")
 
 
 def recipients_file(plugin: str) -> str:
     """Return the name of the recipients files of *plugin*."""
-    return _RECIPIENTS_FILES.get(plugin, f".{plugin}-recipients")
+    return _RECIPIENTS_FILES.get(_HOUSED.get(plugin, plugin), f".{plugin}-recipients")
 
 
 def of_recipients_file(name: str) -> str:
@@ -180,6 +208,24 @@ class Backend:
             recipients=recipients,
             public_keys=public_keys,
         )
+
+    def store(self) -> Housing:
+        """Call ``vault_store``; refuse what is no absolute path."""
+        found = self._call("vault_store", Housing)
+        if not os.path.isabs(found.directory):
+            raise PluginError(f"plugin '{self.name}': vault_store returned no absolute path")
+        return found
+
+    def recipients(self, content: bytes, signature: bytes) -> tuple[str, ...]:
+        """Call ``vault_recipients`` where it is implemented; nobody is vouched for where it is not."""
+        if not self.implements("vault_recipients"):
+            return ()
+        found = self._call("vault_recipients", tuple, content=content, signature=signature)
+        if not all(isinstance(text, str) and text.isprintable() and text.strip() for text in found):
+            raise PluginError(
+                f"plugin '{self.name}': vault_recipients returned something else than recipients"
+            )
+        return found
 
     def workers(self) -> int:
         """Call ``vault_workers`` where it is implemented; 1 where it is not."""

@@ -7,7 +7,7 @@ from . import git, names, plugins
 from .errors import ConfigError, IntegrityError, NotFoundError
 from .plugins import NO_KEYS, PublicKeys
 from .state import State
-from .store import FOLDER, Store
+from .store import Store
 from .values import Reader
 
 _MAX_LINES = 50
@@ -72,15 +72,25 @@ def as_written(_plugin: str, found: Recipients) -> Recipients:
     return found
 
 
+Vouched = Callable[[str, bytes, bytes], tuple[str, ...]]
+"""Asks a plugin, by name, who is vouched for by a recipients file and its signature."""
+
+
+def nobody_vouches(_plugin: str, _content: bytes, _signature: bytes) -> tuple[str, ...]:
+    """Return that nobody is vouched for."""
+    return ()
+
+
 class RecipientsChangedError(IntegrityError):
     """A recipients file is not what this host approved: exit code 5."""
 
-    def __init__(self, change: "Change", who: str):
+    def __init__(self, change: "Change", who: str, plugin: str):
         lines = [f"the recipients in '{names.shown(change.path)}' are not those this host approved"]
         lines += [f"  {line}" for line in change.lines]
         if who:
             lines.append(f"  last changed in {who}")
-        super().__init__("\n".join(lines), "vault recipients ack, when this is how it should be")
+        where = f" --plugin {plugin}" if plugins.is_housed(plugin) else ""
+        super().__init__("\n".join(lines), f"vault recipients ack{where}, when this is how it should be")
         self.change = change
 
 
@@ -170,27 +180,51 @@ def changes(store: Store, state: State, resolve: Resolve = as_written) -> list[C
 
 
 def approved(
-    store: Store, state: State, directory: str, plugin: str, folder: str, *, resolve: Resolve = as_written
+    store: Store,
+    state: State,
+    directory: str,
+    plugin: str,
+    folder: str,
+    *,
+    resolve: Resolve = as_written,
+    vouched: Vouched = nobody_vouches,
 ) -> Recipients:
-    """Return :func:`governing` recipients when this host has approved exactly these.
+    """Return :func:`governing` recipients when this host has approved exactly these, or *vouched* for them.
 
     Raises RecipientsChangedError for others, also when a nearer file that was approved is gone.
     """
-    recipients = resolve(plugin, governing(store, plugin, folder))
-    change = _compare(recipients, state.approved(recipients.path))
+    path = store.nearest(plugins.recipients_file(plugin), folder)
+    texts = vouched(plugin, _content(store, path), _content(store, path and f"{path}.sig"))
+    if texts:
+        lines = tuple(Recipient(text, "") for text in texts)
+        recipients = resolve(plugin, Recipients(path, lines))
+        change = Change(path, (), (), gone=False, now=())
+        if not path:
+            return recipients
+    else:
+        recipients = resolve(plugin, governing(store, plugin, folder))
+        change = _compare(recipients, state.approved(recipients.path))
     below = _below(plugin, folder, recipients.path)
     for path in below:
         if (before := state.approved(path)) is not None:
             change = _gone(path, before)
     if change.added or change.removed or change.gone:
-        raise RecipientsChangedError(change, git.last_change(directory, change.path))
+        raise RecipientsChangedError(change, git.last_change(directory, change.path), plugin)
     return recipients
+
+
+def _content(store: Store, path: str) -> bytes:
+    try:
+        return store.read(path, MAX_SIZE) if path else b""
+    except NotFoundError:
+        return b""
 
 
 def _below(plugin: str, folder: str, found: str) -> list[str]:
     """Return the paths of recipients files that would be nearer to *folder* than *found* is."""
     file = plugins.recipients_file(plugin)
-    parts = [FOLDER, *folder.split("/")] if folder else [FOLDER]
+    tree = plugins.folder(plugin)
+    parts = [tree, *folder.split("/")] if folder else [tree]
     paths = ["/".join([*parts[:depth], file]) for depth in range(1, len(parts) + 1)]
     return paths[paths.index(found) + 1 :]
 

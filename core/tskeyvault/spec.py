@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 
 import pluggy
 
-from .values import UI, Finding, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target
+from .values import UI, Finding, Housing, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target
 
 __all__ = [
     "PROJECT",
     "UI",
     "Finding",
+    "Housing",
     "Options",
     "Pattern",
     "PublicKey",
@@ -151,6 +152,26 @@ class VaultSpec:
         then the answer is False, and the secret is encrypted anew.
 
         Raises IntegrityError when *ciphertext* cannot be parsed.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_store(self, options: Options) -> Housing | None:
+        """Return the directory that this plugin's secrets lie in, outside of every vault.
+
+        Only for built-in plugins that read another program's store. The core treats all that lies
+        there as hostile, and commits to the store's own git.
+
+        Raises NotFoundError when there is none.
+        """
+
+    @hookspec(firstresult=True)
+    def vault_recipients(self, content: bytes, signature: bytes, options: Options) -> tuple[str, ...] | None:
+        """Return the recipients that this user or a signer of theirs vouches for; ``()`` when nobody does.
+
+        *content* are the bytes of the nearest recipients file and *signature* those of the file
+        beside it with ``.sig``; each may be empty. Who is vouched for needs no approval.
+
+        Raises IntegrityError when the user wants a signature, and this is not one of *content*.
         """
 
     @hookspec(firstresult=True)

@@ -36,8 +36,8 @@ class Entry(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where its ciphertext lies, relative to the vault."""
-        return f"{FOLDER}/{self.name}{plugins.suffix(self.plugin)}"
+        """Where its ciphertext lies, relative to the vault, or to the plugin's own directory."""
+        return f"{plugins.folder(self.plugin)}/{self.name}{plugins.suffix(self.plugin)}"
 
     @property
     def secret(self) -> Secret:
@@ -62,10 +62,16 @@ class _Found(Enum):
 
 
 class Store:
-    """The tree of one vault, reached through a descriptor of the vault's directory."""
+    """The tree of one vault, reached through a descriptor of the vault's directory.
 
-    def __init__(self, root: int, journal: Journal):
+    Or that of *plugin*, whose secrets lie in a directory of their own: there the tree is all of it.
+    """
+
+    def __init__(self, root: int, journal: Journal, plugin: str = "", umask: int = 0o022):
         self._root = root
+        self._umask = umask
+        self._plugin = plugin
+        self._tree = plugins.folder(plugin)
         self._journal = journal
 
     @contextmanager
@@ -93,8 +99,16 @@ class Store:
     def find(self, reference: Reference) -> Entry | None:
         """Return the entry that *reference* names, or None.
 
-        Raises UsageError when two plugins have a secret of that name and none is named.
+        Raises UsageError when two plugins have a secret of that name and none is named, and for
+        a plugin whose secrets lie elsewhere.
         """
+        if reference.plugin not in {"", self._plugin} and (
+            self._plugin or plugins.is_housed(reference.plugin)
+        ):
+            raise UsageError(
+                f"secret '{reference}' does not lie here",
+                "vault import copies or moves from one place to another",
+            )
         found = [name for name in self._suffixes(reference.name) if reference.plugin in {"", name}]
         if len(found) > 1:
             found = [name for name in found if plugins.is_installed(name)] or found
@@ -123,7 +137,8 @@ class Store:
         found = []
         installed: dict[str, bool] = {}  # each look at the installed packages costs some ms
         for path in self._walk(passed_over):
-            stem, _, plugin = path.rpartition(".")
+            stem, _, ending = path.rpartition(".")
+            plugin = self._plugin_of(ending)
             try:
                 name = names.secret(stem)
             except NameInvalidError:
@@ -133,6 +148,8 @@ class Store:
                 installed[plugin] = plugins.is_installed(plugin)
             if installed[plugin]:
                 found.append(Entry(plugin, name))
+            elif self._plugin:
+                passed_over(path)
         return sorted(found, key=lambda entry: (entry.name, entry.plugin))
 
     def within(self, folder: str) -> list[Entry]:
@@ -215,7 +232,7 @@ class Store:
             before = _digest_of(fd, name)
             if content is None:
                 return Step(folder, "", name, before, "")
-            staged = files.stage(fd, content, synced=synced)
+            staged = files.stage(fd, content, mode=0o666 & ~self._umask, synced=synced)
             return Step(folder, staged, name, before, hashlib.sha256(content).hexdigest())
 
     def _do(self, step: Step) -> None:
@@ -231,10 +248,12 @@ class Store:
         with limits.uninterrupted():
             for step in steps:
                 self._do(step)
-            for folder in dict.fromkeys(step.folder for step in steps):
-                with self._folder(folder.split("/")[1:]) as fd:
+            folders = [folder.split("/")[1:] for folder in dict.fromkeys(step.folder for step in steps)]
+            for parts in folders:
+                with self._folder(parts) as fd:
                     files.sync(fd)
-                self._prune(folder.split("/")[1:])
+            for parts in folders:  # not before all are synced: one may go with another
+                self._prune(parts)
 
     def _undo(self, steps: Sequence[Step]) -> None:
         """Forget *steps*, of which none was done."""
@@ -289,7 +308,7 @@ class Store:
             try:
                 with self._folder(parts[:depth]) as fd:
                     if files.exists(fd, file):
-                        return "/".join([FOLDER, *parts[:depth], file])
+                        return "/".join([self._tree, *parts[:depth], file])
             except NotFoundError:
                 continue
         return ""
@@ -297,7 +316,7 @@ class Store:
     def recipients_files(self, passed_over: Callable[[str], None]) -> list[tuple[str, str]]:
         """Return plugin and path of all recipients files, sorted by path."""
         found = [
-            (plugin, f"{FOLDER}/{path}")
+            (self._plugin or plugin, f"{self._tree}/{path}")
             for path in self._walk(passed_over, hidden=True)
             if (plugin := plugins.of_recipients_file(path.rpartition("/")[2]))
         ]
@@ -308,6 +327,8 @@ class Store:
 
         Raises IntegrityError for a link, a folder, a file above 256 KiB, and for more than 1,000.
         """
+        if self._plugin:
+            return {}  # its keys are those of the user
         try:
             with self._folder([PUBLIC_KEYS]) as fd:
                 found = sorted(name for name in os.listdir(fd) if not files.is_temporary(name))
@@ -319,7 +340,8 @@ class Store:
 
     @contextmanager
     def _folder(self, parts: list[str], *, create: bool = False) -> Iterator[int]:
-        fd = files.descend(self._root, [FOLDER, *parts], create=create)
+        whole = parts if self._plugin else [FOLDER, *parts]
+        fd = files.descend(self._root, whole, create=create, mode=0o777 & ~self._umask)
         try:
             yield fd
         finally:
@@ -333,9 +355,14 @@ class Store:
                 stems = [found.rpartition(".") for found in os.listdir(fd)]
         except NotFoundError:
             return []
-        return sorted(
-            plugin for stem, dot, plugin in stems if dot and stem == last and names.is_plugin(plugin)
-        )
+        found = (self._plugin_of(ending) for stem, dot, ending in stems if dot and stem == last)
+        return sorted(plugin for plugin in found if names.is_plugin(plugin))
+
+    def _plugin_of(self, ending: str) -> str:
+        """Return the plugin whose files end in a dot and *ending*, or ``""`` when none has any here."""
+        if self._plugin:
+            return self._plugin if plugins.suffix(self._plugin) == f".{ending}" else ""
+        return "" if plugins.is_housed(ending) else ending
 
     def _walk(self, passed_over: Callable[[str], None], *, hidden: bool = False) -> Iterator[str]:
         """Yield the paths, relative to the store, of all regular files whose name begins with a dot or not."""

@@ -8,7 +8,7 @@ import hashlib
 from . import names
 from .errors import IntegrityError, VaultError
 from .state import Seen, State
-from .store import FOLDER, Entry, Store
+from .store import Entry, Store
 
 REWRITE = "when this is intended, decrypt the file by hand and write the value with vault insert --force"
 
@@ -42,7 +42,7 @@ class Unbound:
         digest = seen(ciphertext).digest
         paths = [self._state.whose(digest), *self._paths().get(digest, ())]
         path = next((path for path in paths if path not in {"", entry.path}), "")
-        return names.shown(path.removeprefix(f"{FOLDER}/").rpartition(".")[0])
+        return names.shown(path.partition("/")[2].rpartition(".")[0])
 
     def _paths(self) -> dict[str, list[str]]:
         """Return where each ciphertext lies now, by its digest."""

@@ -46,6 +46,15 @@ class Secret(NamedTuple):
     """Where its ciphertext lies, relative to the vault: ``secrets/tailscale/container-key.age``."""
 
 
+class Housing(NamedTuple):
+    """Where the secrets of a plugin lie that are in no vault."""
+
+    directory: str
+    """An absolute path."""
+    umask: int
+    """Permission bits that no file and no folder gets that is made there."""
+
+
 class Reader(NamedTuple):
     """Somebody whom a line of a recipients file stands for."""
 

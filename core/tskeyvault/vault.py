@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import binding, config, files, limits, local, names, parallel
 from .binding import Binding
 from .config import Settings
-from .errors import IntegrityError, NotFoundError, UsageError, VaultError
+from .errors import ConfigError, IntegrityError, NotFoundError, UsageError, VaultError
 from .journal import Journal, Note
 from .names import Reference
 from .parallel import Progress
-from .plugins import Plugins, PublicKeys, is_installed
+from .plugins import Plugins, PublicKeys, is_housed, is_installed
 from .state import Seen, State
 from .store import Entry, Finished, Store
 from .unbound import REWRITE, Unbound
-from .values import UI
+from .values import UI, Housing
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services
@@ -44,12 +44,23 @@ class Opened(NamedTuple):
 class Vault:
     """One vault for the length of one command; use :func:`opened`."""
 
-    def __init__(self, directory: str, root: int, place: Place, environ: Mapping[str, str], ui: UI):
+    def __init__(  # noqa: PLR0917 - opened() is the one caller
+        self,
+        directory: str,
+        root: int,
+        place: Place,
+        environ: Mapping[str, str],
+        ui: UI,
+        plugin: str = "",
+        umask: int = 0o022,
+    ):
         self.directory = directory
+        self.plugin = plugin
+        self._place, self._environ = place, environ
         self.local = local.load(environ)
-        self.settings: Settings = config.parse(files.read(root, config.FILE, config.MAX_SIZE))
+        self.settings: Settings = _settings(root, directory, plugin)
         memory = local.state_directory(environ)
-        self.store = Store(root, Journal(memory, self.settings.id, directory))
+        self.store = Store(root, Journal(memory, self.settings.id, directory), plugin, umask)
         self.state = State(memory, self.settings.id, directory)
         identities, credentials = local.identities(place.identity, environ), local.credentials(environ)
         self.plugins = Plugins(self.local.plugins, identities, ui, credentials, place.consents)
@@ -63,9 +74,15 @@ class Vault:
         Raises NotFoundError, LockedError, PluginError; IntegrityError for a ciphertext that is
         damaged, or that belongs to another name, another vault or an earlier time.
         """
-        entries = {reference: self.store.get(reference) for reference in dict.fromkeys(references)}
-        opened = self.open(entries.values())
-        return {reference: opened[entry].plaintext for reference, entry in entries.items()}
+        wanted = list(dict.fromkeys(references))
+        elsewhere = [it for it in wanted if is_housed(it.plugin) and it.plugin != self.plugin]
+        entries = {it: self.store.get(it) for it in wanted if it not in elsewhere}
+        there = self.open(entries.values())
+        found = {reference: there[entry].plaintext for reference, entry in entries.items()}
+        for plugin in dict.fromkeys(reference.plugin for reference in elsewhere):
+            with opened(self._place, self._environ, self._ui, plugin) as other:
+                found |= other.read(it for it in elsewhere if it.plugin == plugin)
+        return found
 
     def open(
         self, entries: Iterable[Entry], progress: Progress = lambda _done, _all: None
@@ -201,7 +218,13 @@ class Vault:
 
         folder = entry.name.rpartition("/")[0]
         return recipients.approved(
-            self.store, self.state, self.directory, entry.plugin, folder, resolve=self.resolve
+            self.store,
+            self.state,
+            self.directory,
+            entry.plugin,
+            folder,
+            resolve=self.resolve,
+            vouched=lambda plugin, *given: self.plugins.get(plugin).recipients(*given),
         )
 
     def resolve(
@@ -269,7 +292,8 @@ class Vault:
         """
         from . import git
 
-        if not git.commit(self.directory, list(dict.fromkeys((*paths, *self._left))), note.message):
+        touched = dict.fromkeys(map(os.path.normpath, (*paths, *self._left)))
+        if not git.commit(self.directory, list(touched), note.message):
             self._ui.message("warning: git has nothing to commit of what was written: see git status")
         self.store.settle()
         self._left = ()
@@ -283,7 +307,10 @@ class Vault:
 
         if not self.local.commit:
             return False
-        if git.work_tree(self.directory):
+        top = git.work_tree(self.directory)
+        if self.plugin:  # as pass: what lies above the store is not its git
+            return bool(top) and os.path.realpath(top) == os.path.realpath(self.directory)
+        if top:
             return True
         self._ui.message(f"warning: '{self.directory}' is not in a git work tree: nothing was committed")
         return False
@@ -306,7 +333,7 @@ class Vault:
         )
         if paths := tuple(dict.fromkeys((*own, *record.left))):
             try:
-                git.commit(self.directory, list(paths), record.note.message)
+                git.commit(self.directory, list(map(os.path.normpath, paths)), record.note.message)
                 self.store.settle()
             except VaultError as error:
                 self._left = paths
@@ -341,18 +368,48 @@ _PLAUSIBLE = 1_000_000
 
 
 @contextmanager
-def opened(place: Place, environ: Mapping[str, str], ui: UI) -> Iterator[Vault]:
+def opened(place: Place, environ: Mapping[str, str], ui: UI, plugin: str = "") -> Iterator[Vault]:
     """Find and open the vault, and close its plugins at the end.
 
-    Raises NotFoundError when there is none, ConfigError when its configuration is wrong.
+    Where *plugin* keeps its secrets in a directory of its own, that is opened instead, like a
+    vault without services. Raises NotFoundError when there is none, ConfigError when its
+    configuration is wrong.
     """
-    directory = find(place, environ)
-    with files.directory(directory) as root:
-        vault = Vault(directory, root, place, environ, ui)
-        try:
-            yield vault
-        finally:
-            vault.plugins.close()
+    housed = plugin if is_housed(plugin) else ""
+    where = _housing(housed, environ, ui) if housed else Housing(find(place, environ), 0o022)
+    with files.directory(where.directory) as root:
+        vault = Vault(where.directory, root, place, environ, ui, housed, where.umask)
+        with limits.stoppable("the command"):  # or what a plugin has started would go on
+            try:
+                yield vault
+            finally:
+                vault.plugins.close()
+
+
+def _housing(plugin: str, environ: Mapping[str, str], ui: UI) -> Housing:
+    """Return the directory that the secrets of *plugin* lie in.
+
+    Raises NotFoundError.
+    """
+    asked = Plugins(local.load(environ).plugins, (), ui)
+    try:
+        return asked.get(plugin).store()
+    finally:
+        asked.close()
+
+
+def _settings(root: int, directory: str, plugin: str) -> Settings:
+    """Return what ``vault.toml`` says, or what holds for a directory of *plugin*, which has none."""
+    if plugin:
+        where = os.path.realpath(directory).encode(errors="surrogateescape")
+        return Settings(hashlib.sha256(where).hexdigest()[:32], plugin, {})
+    settings = config.parse(files.read(root, config.FILE, config.MAX_SIZE))
+    if is_housed(settings.backend):
+        raise ConfigError(
+            f"{config.FILE}: the secrets of plugin '{settings.backend}' do not lie in a vault",
+            f"name them as {settings.backend}:NAME",
+        )
+    return settings
 
 
 def find(place: Place, environ: Mapping[str, str]) -> str:

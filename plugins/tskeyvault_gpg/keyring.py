@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tskeyvault import names, scratch
 from tskeyvault.errors import IntegrityError, PluginError, UsageError
@@ -14,29 +14,14 @@ from tskeyvault_gpg.program import Gpg
 SUFFIX = ".asc"
 
 
-class Keyring:
-    """The public keys that travel with a vault, checked; to be closed."""
+class Ring:
+    """Public keys that gpg knows, and what is encrypted to them."""
 
-    def __init__(self, public_keys: Mapping[str, bytes], stop: Stop):
-        """Make a keyring of *public_keys*, by file name.
-
-        Raises IntegrityError for a file that does not hold the one key that it is named after.
-        """
-        self.public_keys = dict(public_keys)
-        wanted = [_checked(name, data) for name, data in public_keys.items()]
-        self._home = scratch.made(os.environ, "vault-gpg-")
-        try:
-            self._gpg = Gpg(self._home, stop, ours=True)
-            if wanted:
-                self._gpg.call("--import", given=b"".join(wanted))
-            found = keys.parse(self._gpg.listing("--list-keys"))
-        except BaseException:
-            self.close()
-            raise
-        self.keys: Mapping[str, Key] = {key.fingerprint: key for key in found}
-        if set(self.keys) - {name.removesuffix(SUFFIX) for name in public_keys}:
-            self.close()
-            raise PluginError("gpg imported other keys than it was given")
+    def __init__(self, gpg: Gpg, known: Iterable[Key], where: str):
+        """Take *gpg*, the keys that it has, and what people call the place where these are."""
+        self._gpg = gpg
+        self._where = where
+        self.keys: Mapping[str, Key] = {key.fingerprint: key for key in known}
 
     def encrypt(self, plaintext: bytes, recipients: Sequence[str]) -> bytes:
         """Return *plaintext* encrypted to exactly *recipients*, fingerprints.
@@ -61,12 +46,36 @@ class Keyring:
         """
         if not keys.FINGERPRINT.fullmatch(recipient):
             # Not shown: whatever is not understood may be anything, so a secret too.
-            raise UsageError(f"recipient {position} is not a key of this vault", "vault recipients check")
+            raise UsageError(f"recipient {position} is not a key {self._where}", "vault recipients check")
         key = self.keys.get(recipient)
         usable = key.usable if key else None
         if key is None or usable is None:
-            raise UsageError(describe(recipient, key), "vault recipients check")
+            raise UsageError(describe(recipient, key, self._where), "vault recipients check")
         return usable.fingerprint
+
+
+class Keyring(Ring):
+    """The public keys that travel with a vault, checked; to be closed."""
+
+    def __init__(self, public_keys: Mapping[str, bytes], stop: Stop):
+        """Make a keyring of *public_keys*, by file name.
+
+        Raises IntegrityError for a file that does not hold the one key that it is named after.
+        """
+        self.public_keys = dict(public_keys)
+        wanted = [_checked(name, data) for name, data in public_keys.items()]
+        self._home = scratch.made(os.environ, "vault-gpg-")
+        try:
+            gpg = Gpg(self._home, stop, ours=True)
+            if wanted:
+                gpg.call("--import", given=b"".join(wanted))
+            super().__init__(gpg, keys.parse(gpg.listing("--list-keys")), "in the vault")
+        except BaseException:
+            self.close()
+            raise
+        if set(self.keys) - {name.removesuffix(SUFFIX) for name in public_keys}:
+            self.close()
+            raise PluginError("gpg imported other keys than it was given")
 
     def export(self, fingerprint: str) -> bytes:
         """Return the public key *fingerprint* in armor, without what others have signed."""
@@ -83,10 +92,10 @@ class Keyring:
         shutil.rmtree(self._home, ignore_errors=True)
 
 
-def describe(fingerprint: str, key: Key | None) -> str:
+def describe(fingerprint: str, key: Key | None, where: str) -> str:
     """Return, for people to read, why nothing can be encrypted to *fingerprint*."""
     if key is None:
-        return f"recipient {fingerprint}: its public key is not in the vault, or is not valid"
+        return f"recipient {fingerprint}: its public key is not {where}, or is not valid"
     whose = f" ({names.shown(key.name)})" if key.name else ""
     return f"recipient {fingerprint}{whose} {key.problem}"
 

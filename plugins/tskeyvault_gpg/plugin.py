@@ -85,7 +85,7 @@ class Plugin:
     ) -> list[tuple[Reader, ...]]:
         """Return whom the lines *recipients* of a ``.gpg-id`` mean, by full fingerprint."""
         known = self._keys(public_keys).keys
-        return [resolve(line, known, self._user_groups) for line in recipients]
+        return [resolve(line, known, self.groups) for line in recipients]
 
     @hookimpl
     def vault_public_key(self, recipient: str, public_keys: Mapping[str, bytes]) -> PublicKey:
@@ -165,7 +165,8 @@ class Plugin:
             raise faults.explained(secret.name, lines, agent=self._agent is None or self._agent.is_there())
         return plaintext
 
-    def _user_groups(self) -> Mapping[str, Sequence[str]]:
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Return the groups of the user's gpg.conf, by name."""
         if self._groups is None:
             records = Gpg(self._home, self._stop, ours=False).listing("--list-config", "group")
             self._groups = {

@@ -31,14 +31,14 @@ _OWN = ("--no-options", "--no-autostart", "--no-auto-key-locate", "--lock-never"
 class Gpg:
     """The program, and the home that it uses: the user's (``""``: gpg's default), or one of ours."""
 
-    def __init__(self, home: str, stop: Stop, *, ours: bool):
+    def __init__(self, home: str, stop: Stop, *, ours: bool, more: Sequence[str] = ()):
         self.home = home
         self._stop = stop
         self._program = process.find("gpg")
         if not self._program:
             raise PluginError("gpg is not installed", "apt install gnupg")
         where = ("--homedir", home) if home else ()
-        self._options = (*where, *_QUIET, *(_OWN if ours else _terminal()))
+        self._options = (*where, *_QUIET, *(_OWN if ours else _terminal()), *more)
 
     def call(
         self,

@@ -15,18 +15,20 @@ Groups = Callable[[], Mapping[str, Sequence[str]]]
 _HEXADECIMAL = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{16}|[0-9A-Fa-f]{40})", re.ASCII)
 
 
-def resolve(line: str, known: Mapping[str, Key], groups: Groups) -> tuple[Reader, ...]:
+def resolve(
+    line: str, known: Mapping[str, Key], groups: Groups, where: str = "in the vault"
+) -> tuple[Reader, ...]:
     """Return whom *line* means among the keys *known*, by fingerprint; one with a problem, where it means nobody."""
     text = line.partition("#")[0].strip()  # as pass reads it
     if not text:
         return (Reader(_printable(line), problem="names nobody"),)
     if _HEXADECIMAL.fullmatch(text.replace(" ", "")) or keys.address(text):
-        return (_reader(text, known),)
+        return (_reader(text, known, where),)
     members = groups().get(text)
     if members is None:
         what = "is neither a full fingerprint, a long key id, an address nor a group of your gpg.conf"
         return (Reader(_printable(text), problem=what),)
-    return tuple(_reader(member, known) for member in members) or (
+    return tuple(_reader(member, known, where) for member in members) or (
         Reader(_printable(text), problem="is a group of nobody"),
     )
 
@@ -52,7 +54,7 @@ def reader_of(key: Key) -> Reader:
     return Reader(key.fingerprint, key.name, keys.day(key.until), f"{key.fingerprint}{SUFFIX}", key.problem)
 
 
-def _reader(text: str, known: Mapping[str, Key]) -> Reader:
+def _reader(text: str, known: Mapping[str, Key], where: str) -> Reader:
     found = matching(text, known)
     if len(found) == 1:
         return reader_of(found[0])
@@ -61,7 +63,7 @@ def _reader(text: str, known: Mapping[str, Key]) -> Reader:
     if found:
         several = " and ".join(key.fingerprint for key in found[:3])
         return Reader(name, problem=f"is ambiguous: {several}")
-    return Reader(name, problem="has no valid public key in the vault")
+    return Reader(name, problem=f"has no valid public key {where}")
 
 
 def _ids(key: Key) -> set[str]:

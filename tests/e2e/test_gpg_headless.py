@@ -261,3 +261,28 @@ def test_a_change_that_is_stopped_leaves_everything_and_no_gpg(
     assert b"stopped by SIGTERM" in errors
     assert not is_running(int(pid.read_text()))
     assert ours.state() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_stopped_leaves_no_agent_with_the_passphrase(
+    host: tuple[Shared, Person], tmp_path: Path, number: signal.Signals
+) -> None:
+    ours, who = host
+    environment = {**os.environ, **with_file(tmp_path, SESAME), **hanging(tmp_path, "--decrypt")}
+    program = tmp_path / "bin/gpg"
+    program.write_text(program.read_text().replace("echo", '/usr/bin/gpg "$@" >/dev/null 2>&1; echo'))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tskeyvault", "show", "a"],
+        env=environment | {"GNUPGHOME": str(who.home), "PYTHONPATH": PATH},
+        cwd=ours.directory,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    pid = tmp_path / "pid"
+    end = time.monotonic() + 30
+    while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < end:
+        os.sched_yield()
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 7, errors
+    assert gpg.agents(who.home) == 0

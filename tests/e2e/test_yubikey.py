@@ -324,13 +324,13 @@ def test_we_open_with_a_key_of_age_plugin_yubikey_what_age_wrote(
         "never",
     )
     with Terminal(*options, before=desk.inside(), program=["age-plugin-yubikey"]) as terminal:
-        terminal.expect("Enter PIN")
+        terminal.expect_hidden("Enter PIN")
         terminal.type(b"123456\n")
-        terminal.expect("Enter current PUK")
+        terminal.expect_hidden("Enter current PUK")
         terminal.type(b"12345678\n")
-        terminal.expect("Choose a new PIN/PUK")
+        terminal.expect_hidden("Choose a new PIN/PUK")
         terminal.type(b"135791\n")
-        terminal.expect("Repeat")
+        terminal.expect_hidden("Repeat")
         terminal.type(b"135791\n")
         assert terminal.end() == 0, terminal.seen
     listed = desk.vault("yubikey", "list").out.decode()

@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,14 @@ class Terminal:
                 return False
         self._at = found + len(text.encode())
         return True
+
+    def expect_hidden(self, text: str) -> None:
+        """Wait for the prompt *text* of a program that turns the echo off after it, and drops what was typed before."""
+        self.expect(text)
+        end = time.monotonic() + SECONDS
+        while termios.tcgetattr(self._ours)[3] & termios.ECHO:
+            assert time.monotonic() < end, f"the echo stayed on after {text!r}"
+            self._read(time.monotonic() + 0.01)
 
     def type(self, keys: bytes) -> None:
         """Type *keys*, as the keyboard sends them; only after a prompt, since one discards what came before it."""

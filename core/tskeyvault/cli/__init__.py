@@ -35,6 +35,7 @@ COMMANDS = {
     "status": Command("status", "age, expiry and readers of the secrets, without a key"),
     "mv": Command("mv", "rename secrets"),
     "cp": Command("mv", "copy secrets"),
+    "import": Command("import_", "copy or move secrets between a vault and another program's store"),
     "rm": Command("rm", "remove secrets"),
     "recipients": Command("recipients", "list, add, remove or approve those who can read"),
     "rekey": Command("rekey", "re-encrypt what other recipients can read than should"),

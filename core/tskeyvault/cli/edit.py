@@ -11,7 +11,7 @@ from tskeyvault.scratch import Scratch
 from tskeyvault.store import Entry
 from tskeyvault.vault import Opened, Vault, opened
 
-from . import place, terminal
+from . import notes, place, terminal
 from .insert import approve
 
 
@@ -26,7 +26,7 @@ def run(options: Namespace) -> int:
     reference = names.reference(options.name)
     editor = _editor()
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    with opened(place(options), os.environ, terminal.USER, reference.plugin) as vault:
         entry = vault.entry_for(reference)
         approve(vault, lambda: vault.readers(entry))
         stored = _stored(vault, entry)
@@ -43,9 +43,9 @@ def run(options: Namespace) -> int:
                         f"secret '{reference}' was changed meanwhile", "vault edit opens what is there now"
                     )
                 expires = before.binding.expires if before.binding else None
-                note = Note(
-                    f"{'Add' if stored is None else 'Edit'} secret {reference}", not options.no_commit
-                )
+                verb = "Add" if stored is None else "Edit"
+                said = notes.of(vault, f"{verb} by", reference.name, " ".join(editor))
+                note = Note(said or f"{verb} secret {reference}", not options.no_commit)
                 change.write(
                     vault, reference, after or b"", force=stored is not None, expires=expires, note=note
                 )

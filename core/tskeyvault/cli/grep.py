@@ -32,9 +32,9 @@ def run(options: Namespace) -> int:
         )
     except (re.error, OverflowError, RecursionError):
         raise UsageError("that is no regular expression") from None
-    folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
+    plugin, folder = names.folder(options.folder)
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    with opened(place(options), os.environ, terminal.USER, plugin) as vault:
         found, failed = vault.open_each(vault.store.within(folder), terminal.progress)
     hits = [
         (it.name, line)

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from tskeyvault import limits, local
 from tskeyvault.errors import NotFoundError, VaultError
-from tskeyvault.plugins import Plugins
+from tskeyvault.plugins import Plugins, is_housed
 from tskeyvault.values import Pattern
 from tskeyvault.vault import Vault, opened
 from tskeyvault_hooks import check, files, fingerprints, installer, kept, own, state
@@ -138,11 +138,10 @@ def _tell(values: list[tuple[str, bytes]], left_out: list[str], locked: list[tup
 def _values(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]]]:
     """Return name and value of what this user can read, and name and reason of the rest."""
     entries = vault.store.entries(lambda _: None)
-    values, locked = [], []
+    values, locked = _delivered(vault)
     try:
-        return [
-            (entry.name, it.plaintext) for entry, it in vault.open(entries, terminal.progress).items()
-        ], []
+        there = vault.open(entries, terminal.progress)
+        return [*values, *((entry.name, it.plaintext) for entry, it in there.items())], locked
     except VaultError:
         pass  # one by one it is found which
     for entry in entries:
@@ -150,6 +149,18 @@ def _values(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]
             values.append((entry.name, vault.open([entry])[entry].plaintext))
         except VaultError as error:
             locked.append((entry.name, error.message.removeprefix(f"secret '{entry.name}': ")))
+    return values, locked
+
+
+def _delivered(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]]]:
+    """Return the same of what the services get that does not lie in the vault."""
+    files = [file for service in vault.settings.services.values() for file in service]
+    values, locked = [], []
+    for reference in dict.fromkeys(it for file in files for it in file.references if is_housed(it.plugin)):
+        try:
+            values.append((str(reference), vault.read([reference])[reference]))
+        except VaultError as error:
+            locked.append((str(reference), error.message))
     return values, locked
 
 

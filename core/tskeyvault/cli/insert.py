@@ -11,7 +11,7 @@ from tskeyvault.names import Reference
 from tskeyvault.recipients import RecipientsChangedError
 from tskeyvault.vault import Vault, opened
 
-from . import place, terminal
+from . import notes, place, terminal
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -36,14 +36,15 @@ def run(options: Namespace) -> int:
 
 def put(options: Namespace, reference: Reference, expires: str | None, value: Callable[[], bytes]) -> None:
     """Write the secret *reference*, after asking what has to be asked; only then is *value* called for."""
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    with opened(place(options), os.environ, terminal.USER, reference.plugin) as vault:
         entry = vault.entry_for(reference)
         exists = vault.store.find(reference) is not None
         if exists and not options.force and not terminal.confirm(f"secret '{reference}' exists. replace it?"):
             raise UsageError(f"secret '{reference}' exists", "--force replaces it")
         approve(vault, lambda: vault.readers(entry))
         verb = "Replace" if exists else "Add"
-        note = Note(f"{verb} secret {reference}", not options.no_commit)
+        said = notes.of(vault, verb if options.command == "insert" else "Generate", reference.name)
+        note = Note(said or f"{verb} secret {reference}", not options.no_commit)
         change.write(vault, reference, value(), force=exists, expires=expires, note=note)
     terminal.say(f"{'replaced' if exists else 'wrote'} secret '{reference}'")
 

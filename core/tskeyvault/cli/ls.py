@@ -18,8 +18,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Print the names, sorted, one a line."""
-    folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    plugin, folder = names.folder(options.folder)
+    with opened(place(options), os.environ, terminal.USER, plugin) as vault:
         entries = vault.store.entries(
             lambda path: terminal.warn(f"passed over, not a secret: {names.shown(path)}")
         )

@@ -51,7 +51,8 @@ def run(options: Namespace) -> int:
         if options.clean:
             return _clean(options)
         limits.protect_memory()
-        with opened(vault_place(options), os.environ, terminal.USER) as vault:
+        plugin = names.reference(options.secret).plugin if options.secret else ""
+        with opened(vault_place(options), os.environ, terminal.USER, plugin) as vault:
             if options.service:
                 directory = service.directory_of(options.service, options.directory or "", os.environ)
                 order = service.order_of(options.service, directory, vault)

@@ -3,14 +3,14 @@
 import os
 from argparse import ArgumentParser, Namespace
 
-from tskeyvault import change, limits, names
+from tskeyvault import change, limits, names, plugins
 from tskeyvault.errors import UsageError
 from tskeyvault.journal import Note
 from tskeyvault.names import Reference
 from tskeyvault.store import Entry
 from tskeyvault.vault import Vault, opened
 
-from . import place, terminal
+from . import notes, place, terminal
 from .insert import approve
 
 
@@ -26,12 +26,13 @@ def run(options: Namespace) -> int:
     """Encrypt under the new name, which is bound, for those who read there; all or nothing, in one commit."""
     copying = options.command == "cp"
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    with opened(place(options), os.environ, terminal.USER, plugins.tree([options.old, options.new])) as vault:
         pairs = _pairs(vault, options.old, options.new)
         for _, new in pairs:
             approve(vault, lambda new=new: vault.readers(new))  # type: ignore[misc]
         what = "Copy" if copying else "Move"
-        note = Note(f"{what} {options.old} to {options.new}", not options.no_commit)
+        said = notes.of(vault, what, *(names.folder(it).name for it in (options.old, options.new)))
+        note = Note(said or f"{what} {options.old} to {options.new}", not options.no_commit)
         change.transfer(vault, pairs, keep=copying, force=options.force, note=note)
     for old, new in pairs:
         terminal.say(f"{'copied' if copying else 'moved'} '{old.name}' to '{new.name}'")

@@ -36,9 +36,6 @@ def arguments(parser: ArgumentParser) -> None:
     )
     for verb in (adding, removing):
         verb.add_argument("--folder", default="", metavar="FOLDER", help="for the secrets of a folder only")
-        verb.add_argument(
-            "--plugin", default="", metavar="PLUGIN", help="of another plugin than the vault's own"
-        )
         verb.add_argument("--plan", action="store_true", help="only say what would be re-encrypted")
         verb.add_argument("--no-commit", action="store_true", help="do not commit to git")
     approving = verbs.add_parser(
@@ -50,12 +47,15 @@ def arguments(parser: ArgumentParser) -> None:
     )
     checking.add_argument("--json", action="store_true", help="as JSON")
     for verb in (listing, adding, removing, approving, checking):
+        verb.add_argument(
+            "--plugin", default="", metavar="PLUGIN", help="of another plugin than the vault's own"
+        )
         common(verb)
 
 
 def run(options: Namespace) -> int:
     """Do what the verb says."""
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    with opened(place(options), os.environ, terminal.USER, options.plugin) as vault:
         verbs = {"ls": _list, "add": _add, "rm": _remove, "ack": _ack, "check": recipients_check.run}
         return verbs[options.verb](vault, options)
 
@@ -205,6 +205,8 @@ def _change(
     plugin = names.plugin(options.plugin or vault.settings.backend)
     folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
     where = f"the secrets of {folder}" if folder else "all secrets"
+    if vault.plugin:
+        raise UsageError("who reads there is the business of the store's own program", "pass init ID...")
     limits.protect_memory()
     with vault.lock():
         new, what = changed(plugin, _present(vault, plugin, folder))

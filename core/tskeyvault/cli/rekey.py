@@ -22,9 +22,9 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Re-encrypt what needs it, all or nothing, in one commit."""
-    folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
+    plugin, folder = names.folder(options.folder)
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    with opened(place(options), os.environ, terminal.USER, plugin) as vault:
         entries = vault.store.within(folder)
         for entry in entries:
             approve(vault, lambda entry=entry: vault.readers(entry))  # type: ignore[misc]

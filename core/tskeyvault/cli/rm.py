@@ -3,13 +3,13 @@
 import os
 from argparse import ArgumentParser, Namespace
 
-from tskeyvault import change, names
+from tskeyvault import change, names, plugins
 from tskeyvault.errors import NotFoundError, UsageError
 from tskeyvault.journal import Note
 from tskeyvault.store import Entry
 from tskeyvault.vault import Vault, opened
 
-from . import place, terminal
+from . import notes, place, terminal
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Remove all that is named, after asking once, or nothing."""
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    with opened(place(options), os.environ, terminal.USER, plugins.tree(options.names)) as vault:
         entries = [
             entry for name in options.names for entry in _named(vault, name, recursive=options.recursive)
         ]
@@ -30,7 +30,8 @@ def run(options: Namespace) -> int:
         shown = ", ".join(f"'{entry.name}'" for entry in entries)
         if not options.force and not terminal.confirm(f"remove {shown}?"):
             raise UsageError(f"{shown} not removed", "--force removes without asking")
-        note = Note(f"Remove {_counted(entries)}", not options.no_commit)
+        said = notes.of(vault, "Remove", ", ".join(names.folder(it).name for it in options.names))
+        note = Note(said or f"Remove {_counted(entries)}", not options.no_commit)
         change.remove(vault, entries, note)
     terminal.say(
         f"removed {shown}: who could read it still has it in git's history, so revoke it where it is used"

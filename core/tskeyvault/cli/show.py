@@ -18,7 +18,7 @@ def run(options: Namespace) -> int:
     """Write the exact bytes that were put in."""
     reference = names.reference(options.name)
     limits.protect_memory()
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    with opened(place(options), os.environ, terminal.USER, reference.plugin) as vault:
         plaintext = vault.read([reference])[reference]
     terminal.write(plaintext)
     return 0

@@ -41,8 +41,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Print a line for each secret; the exit code is 1 when there is something to do."""
-    folder = names.secret(options.folder.rstrip("/")) if options.folder else ""
-    with opened(place(options), os.environ, terminal.USER) as vault:
+    plugin, folder = names.folder(options.folder)
+    with opened(place(options), os.environ, terminal.USER, plugin) as vault:
         # A host that has approved nobody yet only looks.
         changes = (
             recipients.changes(vault.store, vault.state, vault.resolve) if vault.state.approved_paths else []

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tskeyvault import names
 from tskeyvault.config import File
 from tskeyvault.errors import DeliveryError, NotFoundError, UsageError
+from tskeyvault.plugins import is_housed
 from tskeyvault.values import Target
 from tskeyvault.vault import Vault
 
@@ -101,7 +102,7 @@ def _parcels(vault: Vault, order: Order, contents: Mapping[str, bytes], director
 
 def _write(vault: Vault, file: File, content: bytes, target: Target) -> str:
     """Let the secret's own plugin write; a file of several secrets is the core's."""
-    if file.secret is None:
+    if file.secret is None or is_housed(file.secret.plugin):
         return default.vault_materialize(content, target)
     entry = vault.store.get(file.secret)
     return vault.plugins.get(entry.plugin).materialize(entry.secret, content, target)

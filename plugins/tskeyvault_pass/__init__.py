@@ -1,0 +1,1 @@
+"""The plugin for the stores of pass, the standard unix password manager."""

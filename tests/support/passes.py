@@ -1,0 +1,97 @@
+"""A store of the real pass, and people who use it and ``vault`` turn about."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from support import gpg
+from support.gpg import Person
+from support.vaults import Result, run_vault
+
+SECONDS = 60
+
+
+class Store(NamedTuple):
+    """A pass store as *who* sees it."""
+
+    directory: Path
+    who: Person
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What pass and vault are told by variables."""
+        return {"PASSWORD_STORE_DIR": str(self.directory), "GNUPGHOME": str(self.who.home)}
+
+    def run_pass(self, *arguments: str, input: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:  # noqa: A002 - the name that subprocess.run has
+        """Run pass, which has to succeed; return what it says."""
+        done = subprocess.run(
+            ["pass", *arguments],
+            input=input,
+            capture_output=True,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **self.environment, **(env or {})},
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        return done.stdout
+
+    def vault(
+        self,
+        *arguments: str | Path,
+        input: bytes = b"",  # noqa: A002 - the name that subprocess.run has
+        env: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run ``vault`` away from any vault."""
+        return run_vault(
+            *arguments, input=input, env={**self.environment, **(env or {})}, cwd=self.directory.parent
+        )
+
+    def done(self, *arguments: str | Path, **more: object) -> Result:
+        """Run ``vault``, which has to succeed."""
+        done = self.vault(*arguments, **more)  # type: ignore[arg-type]
+        assert done.code == 0, done.err
+        return done
+
+    def refused(self, code: int, message: str, *arguments: str | Path, **more: object) -> None:
+        """Run ``vault``, which has to fail with *code* and *message* and to change nothing."""
+        before = self.state()
+        done = self.vault(*arguments, **more)  # type: ignore[arg-type]
+        assert (done.code, done.out) == (code, b""), (done.code, done.err)
+        assert message in done.err, done.err
+        assert "Traceback" not in done.err
+        assert self.state() == before
+
+    def state(self) -> dict[str, bytes]:
+        """Return all files of the store."""
+        return {
+            str(path.relative_to(self.directory)): path.read_bytes()
+            for path in sorted(self.directory.rglob("*"))
+            if path.is_file() and not path.is_symlink() and ".git" not in path.parts
+        }
+
+    def log(self) -> list[str]:
+        """Return the messages of all commits, the last one first; nothing is left uncommitted."""
+        assert self.git("status", "--porcelain") == ""
+        return self.git("log", "--format=%s").splitlines()
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the store."""
+        argv = ["git", "-C", str(self.directory), *arguments]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+    def readers(self, name: str) -> int:
+        """Return how many keys an entry is encrypted to."""
+        path = self.directory / f"{name}.gpg"
+        listed = gpg.run(self.who.home, "--list-only", "--list-packets", path, check=False)
+        return listed.count(b":pubkey enc packet:")
+
+
+def made(directory: Path, who: Person, *ids: str) -> Store:
+    """Make a store with git by the real pass, for *ids* or *who* alone, and approve it."""
+    store = Store(directory, who)
+    store.run_pass("init", *(ids or (who.fingerprint,)))
+    store.run_pass("git", "init", "--quiet")
+    store.done("recipients", "ack", "--plugin", "pass", "--yes")
+    return store
