@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from . import config, files, names
+from . import config, files, names, toml
 from .errors import ConfigError, LockedError, NotFoundError
 
 IDENTITIES = "identities"
@@ -59,17 +59,17 @@ def load(environ: Mapping[str, str]) -> Local:
         data = read_private(where, config.MAX_SIZE)
     except NotFoundError:
         return Local("", commit=True, plugins={})
-    document = config.load_toml(data, where)
-    config.known(document, ("vault", "commit", "plugins"), where)
+    document = toml.load(data, where)
+    toml.known(document, ("vault", "commit", "plugins"), where)
     vault, commit = document.get("vault", ""), document.get("commit", True)
     if not isinstance(vault, str) or not isinstance(commit, bool):
         raise ConfigError(f"{where}: vault is a text, commit is true or false")
-    plugins = config.table(document.get("plugins", {}), f"{where} [plugins]")
+    plugins = toml.table(document.get("plugins", {}), f"{where} [plugins]")
     options = {}
     for name, value in plugins.items():
         if not names.is_plugin(name):
             raise ConfigError(f"{where}: [plugins.{names.shown(name)}] is not the name of a plugin")
-        options[name] = config.table(value, f"{where} [plugins.{name}]")
+        options[name] = toml.table(value, f"{where} [plugins.{name}]")
     return Local(vault, commit=commit, plugins=options)
 
 

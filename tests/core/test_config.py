@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from support import needs
 from support.vaults import made_key, run_python
-from tskeyvault import config, local
-from tskeyvault.config import File, Settings
+from tskeyvault import config, local, services
+from tskeyvault.config import Settings
 from tskeyvault.errors import ConfigError, LockedError, NotFoundError, VaultError
 from tskeyvault.names import Reference
+from tskeyvault.services import File
 
 ID = "0123456789abcdef" * 2
 VAULT = f'[vault]\nformat = 1\nid = "{ID}"\n'
@@ -64,7 +65,7 @@ format = "json"
     key = Reference("", "tailscale/key")
     assert settings.id == ID
     assert settings.backend == "demo"
-    assert settings.service("web") == (
+    assert settings.service("web").files == (
         File("tskey", key, (), "line", 0o440, "www-data", "adm"),
         File(
             "web.env",
@@ -76,13 +77,13 @@ format = "json"
             "",
         ),
     )
-    assert settings.service("web two")[0].format == "json"
-    assert settings.service("web")[0].references == (key,)
-    assert settings.service("web")[1].references == (key, Reference("demo", "other"))
+    assert settings.service("web two").files[0].format == "json"
+    assert settings.service("web").files[0].references == (key,)
+    assert settings.service("web").files[1].references == (key, Reference("demo", "other"))
 
 
 def test_the_defaults_of_a_file() -> None:
-    (file,) = parsed(file_table('secret = "a"')).service("web")
+    (file,) = parsed(file_table('secret = "a"')).service("web").files
     assert file == File("key", Reference("", "a"), (), "raw", 0o400, "", "")
 
 
@@ -221,7 +222,7 @@ def test_secret_goes_with_raw_and_line_and_values_with_env_and_json(lines: str) 
     ("text", "bits"), [("0400", 0o400), ("400", 0o400), ("0440", 0o440), ("660", 0o660), ("0600", 0o600)]
 )
 def test_a_mode(text: str, bits: int) -> None:
-    assert config.mode(text) == bits
+    assert services.mode(text) == bits
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_a_mode(text: str, bits: int) -> None:
 )  # fmt: skip
 def test_a_mode_that_opens_the_secret_or_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
-        config.mode(text)
+        services.mode(text)
     if text:
         assert "mode" in refusal(file_table(f"secret = 'a'\nmode = {json.dumps(text)}")).message
 
@@ -239,7 +240,7 @@ def test_a_mode_that_opens_the_secret_or_makes_no_sense_is_refused(text: str) ->
 @given(st.text("0123456789", min_size=1, max_size=5))
 def test_no_mode_has_a_bit_for_others_or_for_execution(text: str) -> None:
     try:
-        bits = config.mode(text)
+        bits = services.mode(text)
     except ConfigError:
         return
     assert not bits & ~0o660
@@ -364,7 +365,7 @@ def test_any_document_gives_settings_or_a_configuration_error(
         refusal(text)
         return
     for name in settings.services:
-        for file in settings.service(name):
+        for file in settings.service(name).files:
             assert not file.mode & ~0o660
             assert "/" not in file.name
             assert not file.name.startswith(".")

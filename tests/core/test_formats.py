@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from support.vaults import made_key
-from tskeyvault.config import File
 from tskeyvault.errors import DeliveryError
 from tskeyvault.materialize import formats
 from tskeyvault.names import Reference
+from tskeyvault.services import File
 
 PRINTABLE = st.text(
     st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" \t\\\"'`$!#~*?;&|<>(){}[]=%"), min_size=1

@@ -38,5 +38,5 @@ def test_the_service_of_the_page_is_one(tmp_path: Path) -> None:
     vault = make_vault(tmp_path / "vault").directory
     (text,) = documents.texts(PAGE, "toml")
     services(vault, text)
-    (file,) = config.parse((vault / "vault.toml").read_bytes()).service("tailscale-sidecar")
+    (file,) = config.parse((vault / "vault.toml").read_bytes()).service("tailscale-sidecar").files
     assert str(file.secret) == "pass:tailscale/container-key"

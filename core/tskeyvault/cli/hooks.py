@@ -154,7 +154,7 @@ def _values(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]
 
 def _delivered(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]]]:
     """Return the same of what the services get that does not lie in the vault."""
-    files = [file for service in vault.settings.services.values() for file in service]
+    files = [file for service in vault.settings.services.values() for file in service.files]
     values, locked = [], []
     for reference in dict.fromkeys(it for file in files for it in file.references if is_housed(it.plugin)):
         try:

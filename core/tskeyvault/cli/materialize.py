@@ -3,7 +3,7 @@
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from tskeyvault import config, limits, names
+from tskeyvault import limits, names, services
 from tskeyvault.errors import NotFoundError, UsageError
 from tskeyvault.materialize import deliver, place, service
 from tskeyvault.vault import opened
@@ -85,9 +85,9 @@ def _clean(options: Namespace) -> int:
     return 0
 
 
-def _single_file(options: Namespace) -> config.File:
+def _single_file(options: Namespace) -> services.File:
     entries = {key: getattr(options, key) for key in ("secret", "mode", "owner", "group", "format")}
-    return config.file_of(os.path.basename(os.path.abspath(options.to)), entries, "--to")
+    return services.file_of(os.path.basename(os.path.abspath(options.to)), entries, "--to")
 
 
 def _seconds(text: str) -> float:

@@ -26,7 +26,7 @@ def run(options: Namespace) -> int:
         raise UsageError("which command?", "vault run SERVICE -- COMMAND")
     limits.protect_memory()
     with opened(place(options), os.environ, terminal.USER) as vault:
-        values = [pair for file in vault.settings.service(options.service) for pair in file.values]
+        values = [pair for file in vault.settings.service(options.service).files for pair in file.values]
         if not values:
             raise NotFoundError(
                 f"service '{options.service}' has no values", "format env or json gives variables names"

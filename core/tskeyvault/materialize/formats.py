@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 
-from tskeyvault.config import File
 from tskeyvault.errors import DeliveryError
 from tskeyvault.names import Reference
+from tskeyvault.services import File
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 _ESCAPED = '\\"`$'

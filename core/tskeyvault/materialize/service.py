@@ -7,9 +7,9 @@ from functools import partial
 from typing import NamedTuple
 
 from tskeyvault import names
-from tskeyvault.config import File
 from tskeyvault.errors import DeliveryError, NotFoundError, UsageError
 from tskeyvault.plugins import is_housed
+from tskeyvault.services import File
 from tskeyvault.values import Target
 from tskeyvault.vault import Vault
 
@@ -43,7 +43,7 @@ def directory_of(service: str, given: str, environ: Mapping[str, str]) -> str:
 
 def order_of(service: str, directory: str, vault: Vault) -> Order:
     """Return the order for *service* as ``vault.toml`` describes it."""
-    return Order(service, directory, vault.settings.service(service))
+    return Order(service, directory, vault.settings.service(service).files)
 
 
 def single(path: str, file: File) -> Order:

@@ -1,0 +1,103 @@
+"""Services: the tables of ``vault.toml`` that say which secrets go where, as which files."""
+
+import re
+from typing import NamedTuple
+
+from . import names, toml
+from .errors import ConfigError
+from .names import Reference
+from .toml import Table
+
+FORMATS = ("raw", "line", "env", "json")
+
+_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
+
+
+class File(NamedTuple):
+    """One file of a service: what goes into it and how it lies there."""
+
+    name: str
+    secret: Reference | None
+    """The one secret in it (formats raw and line), or None."""
+    values: tuple[tuple[str, Reference], ...]
+    """Variable and secret, in order (formats env and json), or nothing."""
+    format: str
+    mode: int
+    owner: str
+    """A user's name or number; ``""`` is the owner of the directory."""
+    group: str
+    """A group's name or number; ``""`` is the group of the directory, or the owner's own."""
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """All secrets in it."""
+        return (self.secret,) if self.secret else tuple(reference for _, reference in self.values)
+
+
+class Service(NamedTuple):
+    """One service."""
+
+    files: tuple[File, ...]
+
+
+def mode(text: str) -> int:
+    """Return the permission bits that *text*, three octal digits after an optional 0, stands for.
+
+    Raises ConfigError, also for bits that let everybody in or make the file executable.
+    """
+    if not _MODE.fullmatch(text):
+        raise ConfigError("the mode is not three octal digits", "like 0400 or 0440")
+    bits = int(text, 8)
+    if bits & 0o007:
+        raise ConfigError(f"mode '{text}' would open the secret to every user", "like 0400 or 0440")
+    if bits & 0o111 or not bits & 0o444:
+        raise ConfigError(f"mode '{text}' makes no sense for a secret", "like 0400 or 0440")
+    return bits
+
+
+def file_of(name: str, entries: Table, where: str) -> File:
+    """Return the File that a table of the configuration describes.
+
+    Raises ConfigError.
+    """
+    toml.known(entries, ("secret", "values", "format", "mode", "owner", "group"), where)
+    text = {key: toml.text(entries, key, where) for key in ("format", "mode", "owner", "group")}
+    values = toml.table(entries.get("values", {}), f"{where} values")
+    form = text["format"] or "raw"
+    if form not in FORMATS:
+        raise ConfigError(f"{where}: format is not one of {', '.join(FORMATS)}")
+    if ("secret" in entries) == bool(values) or bool(values) != (form in {"env", "json"}):
+        raise ConfigError(f"{where}: formats raw and line take 'secret', env and json take 'values'")
+    return File(
+        name=toml.checked(lambda it: names.component(it, "file"), name, where),
+        secret=toml.checked(names.reference, entries["secret"], f"{where} secret") if "secret" in entries else None,
+        values=tuple((toml.checked(names.variable, key, where), toml.checked(names.reference, value, where)) for key, value in values.items()),
+        format=form,
+        mode=toml.checked(mode, text["mode"] or "0400", where),
+        owner=text["owner"],
+        group=text["group"],
+    )  # fmt: skip
+
+
+def service(name: str, value: object) -> Service:
+    """Return the service *name* that *value*, a table of the configuration, describes.
+
+    Raises ConfigError.
+    """
+    where = f"[services.{names.shown(name)}]"
+    toml.checked(lambda it: names.component(it, "service"), name, where)
+    entries = toml.table(value, where)
+    toml.known(entries, ("files",), where)
+    files = toml.table(entries.get("files"), f"{where} files")
+    if not files:
+        raise ConfigError(f"{where}: has no files")
+    return Service(
+        tuple(
+            file_of(
+                key,
+                toml.table(entry, f"{where} files.{names.shown(key)}"),
+                f"{where} files.{names.shown(key)}",
+            )
+            for key, entry in files.items()
+        )
+    )
