@@ -41,17 +41,24 @@ def deadline(seconds: float, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stoppable(what: str) -> Iterator[None]:
-    """Let the body clean up when it is told to stop: SIGTERM and SIGHUP raise DeliveryError in it."""
+    """Let the body clean up when it is told to stop: SIGTERM and SIGHUP raise DeliveryError in it.
+
+    A signal that somebody handles already, or that is ignored (nohup), is left alone.
+    """
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise DeliveryError(f"{what}: stopped by {signal.Signals(number).name}")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ours = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
+    ]
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
