@@ -36,7 +36,7 @@ RUNS = {CORE / "process.py"}
 
 KIT = CORE / "testing"
 """The conformance kit is for test suites, so it may use pytest; nothing that runs in a vault imports it."""
-LISTENS = {KIT / "watch.py"}
+LISTENS = {KIT / "watching.py"}
 """Looks for secrets in what a plugin logs and prints, so it has to know logging and flush Python's own
 streams; it logs and prints nothing itself."""
 STARTS = {CORE / "cli/run.py": {"execvpe"}, CORE / "scratch.py": {"fork"}}

@@ -26,6 +26,7 @@ Four class attributes say what a backend is like: ``seconds`` a call may take, `
 recipients). A backend that sets one of the last two to False protects less, and should say so.
 """
 
-from .contract import BackendContract, Member, member
+from .contract import BackendContract
+from .member import Member, member
 
 __all__ = ["BackendContract", "Member", "member"]

@@ -1,20 +1,18 @@
 """What every backend has to do, as tests to inherit."""
 
 import os
-import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tskeyvault import limits
-from tskeyvault.errors import IntegrityError, LockedError, PluginError, UsageError, VaultError
+from tskeyvault.errors import IntegrityError, LockedError, UsageError, VaultError
 from tskeyvault.names import shown
-from tskeyvault.plugins import NO_KEYS, Backend
-from tskeyvault.values import Secret
 
-from .watch import Watch, told, watched
+from .calls import Calls, check
+from .member import Member
+from .watch import Watch
+from .watching import watched
 
 _HOSTILE = (
     "",
@@ -31,77 +29,18 @@ _HOSTILE = (
 _LARGE = 200_000
 _PATTERN = 0.4
 """A ciphertext that zlib makes this much smaller shows a pattern; hexadecimal digits come to 0.56."""
-
-T = TypeVar("T")
-
-
-class Member(NamedTuple):
-    """Somebody who uses the plugin: the loaded plugin with their key, and the recipients that belong to it."""
-
-    backend: Backend
-    recipients: tuple[str, ...]
-    public_keys: Mapping[str, bytes] = NO_KEYS
-    """Files that travel with the vault, by name, with the keys of all members; for ``vault_resolve``."""
+_UNOPENED = (IntegrityError, LockedError)
 
 
-class _Nobody:
-    """There is nobody to ask in a test; what is said is looked at."""
-
-    def message(self, text: str) -> None:
-        """Look at *text*."""
-        told(text)
-
-    def confirm(self, question: str, yes: str, no: str) -> bool | None:
-        """Look at the question, answer nothing."""
-        told(f"{question} {yes} {no}")
-        return None
-
-    def public(self, prompt: str) -> str | None:
-        """Look at *prompt*, answer nothing."""
-        told(prompt)
-        return None
-
-    def secret(self, prompt: str) -> bytes | None:
-        """Look at *prompt*, answer nothing."""
-        told(prompt)
-        return None
-
-    def progress(self, done: int, total: int) -> None:
-        """Show nothing."""
-
-
-def member(
-    name: str,
-    implementation: object,
-    options: Mapping[str, object],
-    recipients: Sequence[str],
-    public_keys: Mapping[str, bytes] = NO_KEYS,
-) -> Member:
-    """Return a Member for the plugin *name*: a module, an object, or a class that takes *options*.
-
-    ``identities``, ``credentials`` and ``ui`` are filled in as the core does where *options* lack them.
-    """
-    complete = {"identities": (), "credentials": "", "ui": _Nobody(), **options}
-    made = implementation(complete) if isinstance(implementation, type) else implementation
-    return Member(Backend(name, made, complete), tuple(recipients), public_keys)
-
-
-class BackendContract:
+class BackendContract(Calls):
     """Inherit this, give the fixtures ``reader`` and ``stranger``, and run pytest."""
 
-    seconds = 20.0
-    """How long one call may take."""
     damages = 400
     """How many damaged ciphertexts to try, at most; fewer for a key derivation that is slow on purpose."""
     binds = True
     """Whether the format has a place for the binding. A backend without it protects less; say so."""
     shares = True
     """Whether a secret can have several recipients, and others than whoever encrypts it."""
-
-    secret = Secret("kit/secret", "secrets/kit/secret.kit")
-    """What the calls are about."""
-
-    _raised: VaultError | None = None
 
     @pytest.fixture
     def reader(self) -> Member:
@@ -142,7 +81,7 @@ class BackendContract:
         ciphertext = self._encrypt(reader, plaintext, both)
 
         for who, whose in ((reader, "the first"), (stranger, "the second")):
-            _check(
+            check(
                 self._decrypt(who, ciphertext) == plaintext, f"vault_decrypt: {whose} of two recipients reads"
             )
 
@@ -165,7 +104,7 @@ class BackendContract:
             plaintext = _fresh()
             own = self._call(reader.backend.own_recipients, "vault_own_recipients")
             opened = self._decrypt(reader, self._encrypt(reader, plaintext, own))
-            _check(opened == plaintext, "vault_own_recipients: whoever has the key reads")
+            check(opened == plaintext, "vault_own_recipients: whoever has the key reads")
 
     def test_preparing_changes_nothing(self, reader: Member) -> None:
         """After vault_prepare, also with a damaged one among them, each ciphertext is what it was."""
@@ -175,7 +114,7 @@ class BackendContract:
         self._call(lambda: reader.backend.prepare((first, damaged, b"", second)), "vault_prepare")
 
         opened = [self._decrypt(reader, ciphertext) for ciphertext in (second, first)]
-        _check(opened == plaintexts[::-1], "vault_decrypt: opens what vault_prepare was given")
+        check(opened == plaintexts[::-1], "vault_decrypt: opens what vault_prepare was given")
         self._refuses(lambda: self._decrypt(reader, damaged), VaultError, "a prepared ciphertext that is cut")
 
     def test_the_same_secret_looks_different_each_time(self, reader: Member) -> None:
@@ -183,7 +122,7 @@ class BackendContract:
         plaintext = _fresh()
         same = self._encrypt(reader, plaintext) == self._encrypt(reader, plaintext)
 
-        _check(not same, "vault_encrypt: the same plaintext never gives the same ciphertext twice")
+        check(not same, "vault_encrypt: the same plaintext never gives the same ciphertext twice")
 
     # How it fails.
 
@@ -202,7 +141,7 @@ class BackendContract:
         for what, damaged in self._damaged(ciphertext):
             self._refuses(lambda it=damaged: self._decrypt(reader, it), _UNOPENED, what)  # type: ignore[misc]
 
-        _check(self._decrypt(reader, ciphertext) == plaintext, "vault_decrypt: still opens after refusals")
+        check(self._decrypt(reader, ciphertext) == plaintext, "vault_decrypt: still opens after refusals")
 
     def test_a_cut_between_pieces_is_refused(self, reader: Member) -> None:
         """A large ciphertext does not open when it ends early where a piece of it may end."""
@@ -267,7 +206,7 @@ class BackendContract:
         expected = binding if self.binds else b""
 
         for who in (reader, stranger):
-            _check(
+            check(
                 self._binding(who, ciphertext) == expected,
                 f"vault_binding: returns the binding of {size} bytes that vault_encrypt was given"
                 if self.binds
@@ -301,7 +240,7 @@ class BackendContract:
         ciphertext = self._encrypt(reader, b"0123456789abcdef" * 4096)
         smaller = len(zlib.compress(ciphertext, 9)) < _PATTERN * len(ciphertext)
 
-        _check(not smaller, "vault_encrypt: the ciphertext shows no pattern of the plaintext")
+        check(not smaller, "vault_encrypt: the ciphertext shows no pattern of the plaintext")
 
     def test_encryption_leaves_no_trace(self, reader: Member) -> None:
         """No plaintext in arguments or environment of programs, in files, logs, output or repr."""
@@ -345,41 +284,6 @@ class BackendContract:
                 _look_at_repr(watch, reader)
             _clean(watch, f"{hook}, when it fails")
 
-    # The calls, as the core makes them.
-
-    def _encrypt(
-        self,
-        who: Member,
-        plaintext: bytes,
-        recipients: Sequence[str] | None = None,
-        *,
-        binding: bytes = b"{}",
-    ) -> bytes:
-        to = who.recipients if recipients is None else tuple(recipients)
-        return self._call(
-            lambda: who.backend.encrypt(self.secret, plaintext, to, binding, who.public_keys), "vault_encrypt"
-        )
-
-    def _decrypt(self, who: Member, ciphertext: bytes) -> bytes:
-        return self._call(lambda: who.backend.decrypt(self.secret, ciphertext), "vault_decrypt")
-
-    def _binding(self, who: Member, ciphertext: bytes) -> bytes | None:
-        """Return the binding, or None for what is damaged."""
-        found: list[bytes] = []
-        failure = self._failure(
-            lambda: found.append(self._call(lambda: who.backend.binding(ciphertext), "vault_binding"))
-        )
-        if failure and (isinstance(failure, PluginError) or not isinstance(failure, IntegrityError)):
-            pytest.fail(
-                f"vault_binding: says IntegrityError to what is damaged; it was {_described(failure)}",
-                pytrace=False,
-            )
-        return found[0] if found else None
-
-    def _round_trip(self, who: Member, plaintext: bytes, what: str) -> None:
-        opened = self._decrypt(who, self._encrypt(who, plaintext))
-        _check(opened == plaintext, f"vault_decrypt: returns {what} as it was, byte by byte")
-
     def _damaged(self, ciphertext: bytes) -> Iterator[tuple[str, bytes]]:
         size = len(ciphertext)
         yield "a ciphertext with a byte behind it", ciphertext + b"\0"
@@ -392,72 +296,15 @@ class BackendContract:
             yield f"a ciphertext with byte {at} of {size} changed", _flipped(ciphertext, at)
             yield f"{at} of {size} bytes of a ciphertext", ciphertext[:at]
 
-    def _refuses(
-        self, call: Callable[[], object], kinds: type[VaultError] | tuple[type[VaultError], ...], what: str
-    ) -> None:
-        """Fail unless *call* raises one of *kinds* for *what*."""
-        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        found = self._failure(call)
-        if found is None:
-            pytest.fail(f"{what} must be refused with {expected}: it was accepted", pytrace=False)
-        if not isinstance(found, kinds) or isinstance(found, PluginError):
-            pytest.fail(f"{what} must be refused with {expected}: it was {_described(found)}", pytrace=False)
-
-    def _failure(self, call: Callable[[], object]) -> VaultError | None:
-        """Return what the plugin raises in *call*, or None when it succeeds."""
-        self._raised = None
-        try:
-            call()
-        except pytest.fail.Exception:
-            if self._raised is None:
-                raise
-        return self._raised
-
-    def _call(self, call: Callable[[], T], hook: str) -> T:
-        """Make *call* of *hook*; fail when it raises something, or takes too long, whatever comes of it."""
-        start = time.monotonic()
-        result, raised = None, None
-        try:
-            with limits.deadline(self.seconds, hook):
-                result = call()
-        except VaultError as error:
-            raised = error
-        if time.monotonic() - start >= self.seconds:
-            pytest.fail(f"{hook}: returns in bounded time; it took {self.seconds:g} s", pytrace=False)
-        if raised is not None:
-            self._raised = raised
-            pytest.fail(f"{hook}: does its work here; it ended in {_described(raised)}", pytrace=False)
-        return cast("T", result)
-
-
-_UNOPENED = (IntegrityError, LockedError)
-
-
-def _check(holds: bool, obligation: str) -> None:
-    if not holds:
-        pytest.fail(f"{obligation}: it does not hold", pytrace=False)
-
 
 def _clean(watch: Watch, hook: str) -> None:
     found = ", ".join(map(str, watch.traces))
-    _check(not watch.traces, f"{hook}: shows the plaintext nowhere; seen in {found}")
+    check(not watch.traces, f"{hook}: shows the plaintext nowhere; seen in {found}")
 
 
 def _look_at_repr(watch: Watch, who: Member) -> None:
     made = who.backend.implementation
     watch.look("repr", type(made).__name__, [repr(made), str(made)])
-
-
-def _described(error: VaultError) -> str:
-    """Return the kind of *error* and where it was raised; its text only where it is the core's own."""
-    behind = error.__context__ if isinstance(error, PluginError) else error
-    at = behind.__traceback__ if behind else None
-    while at and at.tb_next:
-        at = at.tb_next
-    place = f" ({os.path.basename(at.tb_frame.f_code.co_filename)}, line {at.tb_lineno})" if at else ""
-    is_ours = isinstance(error, PluginError) and error.message.startswith("plugin '")
-    return (error.message if is_ours else type(error).__name__) + place
 
 
 def _flipped(data: bytes, at: int) -> bytes:

@@ -1,27 +1,19 @@
-"""Watching where a secret goes while a plugin works: programs, environments, files, logs and output.
+"""What is looked at for a secret: programs, environments, files, logs and output.
 
-Python's audit events (PEP 578) tell what is about to happen, and a profile function tells what has
-just happened. Every regular file that is open for a moment is opened once more, for reading, and read
-after every write: so it is seen though it is anonymous, overwritten, renamed or removed at once.
+Every regular file that is open for a moment is opened once more, for reading, and read after every
+write: so it is seen though it is anonymous, overwritten, renamed or removed at once.
 
 Of a program that the plugin starts, its arguments, its environment, its output and what it leaves in
 the directory for temporary files are seen; not what it removes itself, nor what it starts in turn.
-Nor is a copy of this process watched that the plugin makes with ``os.fork``.
 """
 
 import base64
 import contextlib
 import fcntl
-import io
-import logging
 import os
 import stat
-import sys
-import tempfile
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _MAX_READ = 64 << 20
@@ -37,29 +29,6 @@ _COMMANDS: Mapping[str, tuple[int, int | None]] = {
 }
 """Which arguments of an audit event are the command and the environment of the program."""
 _ENDS = frozenset({"os.remove", "os.rename", "os.truncate", "os.link", "shutil.rmtree"})
-_TOUCH = frozenset(
-    (
-        "open",
-        "fdopen",
-        "write",
-        "writelines",
-        "writev",
-        "pwrite",
-        "flush",
-        "fsync",
-        "close",
-        "truncate",
-        "ftruncate",
-        "seek",
-        "lseek",
-        "sendfile",
-        "copy_file_range",
-    )
-)
-"""Functions after (and before) which files may have changed."""
-
-_watching: "list[Watch]" = []
-_busy = threading.local()
 
 
 class Trace(NamedTuple):
@@ -75,7 +44,7 @@ class Trace(NamedTuple):
 
 
 class Watch:
-    """What was seen of one secret; see :func:`watched`."""
+    """What was seen of one secret; see :func:`.watching.watched`."""
 
     def __init__(self, secret: bytes):
         self._forms = _forms(secret)
@@ -115,12 +84,12 @@ class Watch:
                     again = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                     self._held[identity] = again, os.readlink(f"/proc/self/fd/{again}")
         for again, path in self._held.values():
-            self.look("file", path, _content(again))
+            self.look("file", path, content(again))
         for path in self._written:
             with contextlib.suppress(OSError):
                 file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 try:
-                    self.look("file", path, _content(file))
+                    self.look("file", path, content(file))
                 finally:
                     os.close(file)
 
@@ -161,138 +130,6 @@ class Watch:
         return "whose name holds it" if hidden else what
 
 
-@contextlib.contextmanager
-def watched(secret: bytes) -> Iterator[Watch]:
-    """Watch where *secret* goes while the body runs; its temporary files go to a directory of their own."""
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        stack.enter_context(_temporary(folder))
-        output = stack.enter_context(_output())
-        watch = Watch(secret)
-        stack.enter_context(_logs(watch))
-        stack.enter_context(_calls(watch))
-        yield watch
-        with _unwatched():
-            watch.end(folder)
-            watch.look("output", "standard output or error", output())
-
-
-def told(text: str) -> None:
-    """Look at what a plugin tells the user through ``options["ui"]``."""
-    for watch in _watching:
-        watch.look("output", "a message to the user", text)
-
-
-@contextlib.contextmanager
-def _temporary(folder: str) -> Iterator[None]:
-    before = os.environ.get("TMPDIR"), tempfile.tempdir
-    os.environ["TMPDIR"] = tempfile.tempdir = folder
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before[1]
-        if before[0] is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before[0]
-
-
-@contextlib.contextmanager
-def _output() -> Iterator[Callable[[], bytes]]:
-    """Take what is written to standard output and error, by Python or past it; yield what returns it."""
-    written = io.StringIO()
-    memory = os.memfd_create("output")
-    before = [(fd, os.dup(fd)) for fd in (1, 2)]
-
-    def taken() -> bytes:
-        for stream in (sys.__stdout__, sys.__stderr__):
-            if stream and not stream.closed:
-                stream.flush()
-        return written.getvalue().encode(errors="surrogateescape") + _content(memory)
-
-    try:
-        for fd, _ in before:
-            os.dup2(memory, fd)
-        with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
-            yield taken
-    finally:
-        for fd, copy in before:
-            os.dup2(copy, fd)
-            os.close(copy)
-        os.close(memory)
-
-
-@contextlib.contextmanager
-def _logs(watch: Watch) -> Iterator[None]:
-    """Look at every log record that is made, whoever would handle it; warnings become records."""
-    root, level, made = logging.getLogger(), logging.getLogger().level, logging.getLogRecordFactory()
-    disabled = root.manager.disable
-    formatter = logging.Formatter()
-
-    def record(*arguments: object, **more: object) -> logging.LogRecord:
-        found = made(*arguments, **more)
-        said = [repr(found.args), repr(found.msg)]
-        with contextlib.suppress(Exception):  # a record that cannot be formatted shows no more
-            said.append(formatter.format(found))
-        watch.look("log", found.name, said)
-        found.msg, found.args, found.exc_info, found.exc_text = "looked at by the kit", (), None, None
-        return found
-
-    try:
-        logging.setLogRecordFactory(record)
-        root.setLevel(logging.DEBUG)
-        logging.disable(logging.NOTSET)
-        logging.captureWarnings(True)
-        yield
-    finally:
-        logging.captureWarnings(False)
-        logging.disable(disabled)
-        root.setLevel(level)
-        logging.setLogRecordFactory(made)
-
-
-@contextlib.contextmanager
-def _calls(watch: Watch) -> Iterator[None]:
-    """Follow what happens in all threads: audit events, and the calls of functions that touch files."""
-    if not getattr(sys, "_tskeyvault_watch", False):  # Python cannot remove an audit hook
-        sys._tskeyvault_watch = True  # type: ignore[attr-defined]  # noqa: SLF001 - survives a second import of us
-        sys.addaudithook(_audit)
-    before = sys.getprofile(), threading.getprofile()
-    _watching.append(watch)
-    threading.setprofile(_profile)
-    sys.setprofile(_profile)
-    try:
-        yield
-    finally:
-        sys.setprofile(before[0])
-        threading.setprofile(before[1])  # None is what it was
-        _watching.remove(watch)
-
-
-@contextlib.contextmanager
-def _unwatched() -> Iterator[None]:
-    _busy.here = True
-    try:
-        yield
-    finally:
-        _busy.here = False
-
-
-def _audit(name: str, arguments: tuple[object, ...]) -> None:
-    if _watching and not getattr(_busy, "here", False):
-        with _unwatched():
-            for watch in _watching:
-                watch.event(name, arguments)
-
-
-def _profile(_frame: FrameType, event: str, function: object) -> None:
-    touches = event in {"c_call", "c_return", "c_exception"} and getattr(function, "__name__", "") in _TOUCH
-    if touches and _watching and not getattr(_busy, "here", False):
-        with _unwatched():
-            for watch in _watching:
-                watch.files()
-
-
 def _open_files() -> dict[tuple[int, int], int]:
     """Return the regular files that this process has open for writing, but those in memory alone."""
     found = {}
@@ -306,7 +143,8 @@ def _open_files() -> dict[tuple[int, int], int]:
     return found
 
 
-def _content(fd: int) -> bytes:
+def content(fd: int) -> bytes:
+    """Return what the open file *fd* holds, up to 64 MiB of it."""
     return os.pread(fd, _MAX_READ, 0)
 
 
