@@ -492,6 +492,7 @@ def test_a_name_that_two_packages_have_is_refused(plain: Bench, tmp_path: Path, 
     assert {(row["name"], row["package"], row["refused"]) for row in rows} == {
         ("age", "tskeyvault", ""),
         ("gpg", "tskeyvault", ""),
+        ("pass", "tskeyvault", ""),
         ("yubikey", "tskeyvault", ""),
         ("one", "one", ""),
         ("two", "two", ""),

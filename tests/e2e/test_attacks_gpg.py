@@ -337,7 +337,7 @@ def test_no_secret_stands_where_others_see_it_while_gpg_runs(
     wrapper.write_text(
         "#!/bin/bash\n"
         f"cat /proc/[0-9]*/cmdline /proc/$$/environ /proc/$PPID/environ 2>/dev/null >> {seen}\n"
-        f"ls -lR /proc/$$/fd /dev/shm /tmp 2>/dev/null >> {seen}\n"
+        f"ls -lR /proc/$$/fd /dev/shm {tmp_path} 2>/dev/null >> {seen}; ls -l /tmp >> {seen}\n"
         'exec /usr/bin/gpg "$@"\n'
     )
     wrapper.chmod(0o755)
