@@ -19,7 +19,7 @@ from tskeyvault import binding
 from tskeyvault.errors import LockedError
 from tskeyvault_age import file, x25519
 
-NAMES = [f"{folder}{number}" for folder in ("", "team/", "team/inner/") for number in range(3)]
+NAMES = [f"{folder}{number}" for folder in ("", "team/", "team/inner/") for number in range(2)]
 READERS = "secrets/.age-recipients"
 CALLS = "write,fsync,syncfs,?rename,?renameat,?renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,fchmod,flock"
 KILLED_AT = {"write", "fsync", "syncfs", "rename", "renameat", "renameat2", "unlink", "unlinkat"}
