@@ -29,3 +29,10 @@ def older_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def newer_git(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a git on PATH that can be told of hooks by its configuration."""
     monkeypatch.setenv("PATH", str(Path(needs.new_git()).parent), prepend=":")
+
+
+@pytest.fixture(params=["files", "configuration"])
+def each_git(request: pytest.FixtureRequest) -> None:
+    """Run a test with an older git, where the hooks are files, and with a newer one that is told of them."""
+    if request.param == "configuration":
+        request.getfixturevalue("newer_git")

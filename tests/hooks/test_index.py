@@ -11,6 +11,8 @@ from support.guarded import Guarded, found, guarded
 from support.repositories import Repository
 from support.vaults import made_key
 
+pytestmark = pytest.mark.usefixtures("each_git")
+
 ATTRIBUTES = b"*.nd -diff\n*.sec binary\n*.tc diff=hide\n*.fl filter=hide\n*.id ident\n*.crlf text eol=crlf\n"
 CONFIG = """\
 [diff]

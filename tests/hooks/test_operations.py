@@ -10,6 +10,8 @@ from support.guarded import Guarded, assert_silent, guarded
 from support.repositories import Repository
 from support.vaults import made_key
 
+pytestmark = pytest.mark.usefixtures("each_git")
+
 
 @pytest.fixture
 def key() -> bytes:
