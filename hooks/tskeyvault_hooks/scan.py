@@ -185,7 +185,9 @@ def _records(output: bytes) -> "dict[str, list[str]]":
     for head, path in zip(parts[::2], parts[1::2], strict=False):
         fields = head.split(b" ")
         if fields[1] == _FOLDER:
-            raise ScanError("git names a folder, and not the files in it", "git sparse-checkout reapply --no-sparse-index")
+            raise ScanError(
+                "git names a folder, and not the files in it", "git sparse-checkout reapply --no-sparse-index"
+            )
         if fields[1] != _SUBMODULE and fields[3].strip(b"0"):
             names.setdefault(fields[3].decode(), []).append(path.decode(errors="surrogateescape"))
     return names
