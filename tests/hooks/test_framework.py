@@ -77,16 +77,23 @@ def hooks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return str(directory), commit.strip()
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of what the tools fetch and keep: each does so once."""
+    return tmp_path_factory.mktemp("homes of the tools")
+
+
 @pytest.fixture(params=TOOLS)
 def repository(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     hooks: tuple[str, str],
+    homes: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Framed:
     """Give a repository of each tool, with a commit that the remote ``origin`` has."""
     for name in ("PRE_COMMIT_HOME", "PREK_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home of the tool"))
+        monkeypatch.setenv(name, str(homes / name))
     made = Framed(tmp_path / "repository")
     made.tool = request.param
     ids = "".join(f"  - id: {name}\n" for name in IDS)
@@ -94,8 +101,8 @@ def repository(
     made.commit(".pre-commit-config.yaml", made.configuration.encode())
     Repository(tmp_path / "origin", "--bare")
     made.git("remote", "add", "origin", str(tmp_path / "origin"))
-    made.install()
     made.git("push", "--quiet", "--set-upstream", "origin", "main")
+    made.install()
     return made
 
 

@@ -100,7 +100,7 @@ def _is_told() -> bool:
 
 
 @functools.cache
-def _template(base: Path, told: bool, *options: str) -> Path:  # noqa: FBT001 - what the cache is by
+def _template(base: Path, told: bool, *options: str) -> Path:
     return Guarded(base / "-".join(["told" if told else "guarded", *options]), *options).directory
 
 

@@ -51,6 +51,20 @@ def is_new_git(path: str) -> bool:
     return (int(major), int(minor)) >= (2, 54)
 
 
+def shared_memory() -> Path:
+    """Return a folder on tmpfs that we can write in; skip without one."""
+    folder = Path("/dev/shm")  # noqa: S108 - the one place on tmpfs that everybody has
+    if not os.access(folder, os.W_OK):
+        pytest.skip("needs a /dev/shm to write in")
+    return folder
+
+
+def no_runtime_directory() -> None:
+    """Skip where this user has a folder under /run/user, in which every socket of gpg has a short name."""
+    if Path(f"/run/user/{os.geteuid()}").is_dir():
+        pytest.skip("needs no /run/user, where sockets have short names")
+
+
 def pcscd() -> None:
     """Skip unless the real pcscd can run with virtual readers."""
     if reason := pcsc.why_not():
