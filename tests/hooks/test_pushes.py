@@ -248,6 +248,22 @@ def test_a_key_does_not_arrive(case: str, sender: Guarded, key: bytes) -> None:
     assert key not in _remote(sender).attempt("cat-file", "--batch-all-objects", "--batch").out
 
 
+@pytest.mark.parametrize("damage", [b"<<<<<<< HEAD\n", b"# salt 00\n# salt 01\n", b"#" * (2 << 20)])
+def test_what_would_damage_the_list_of_the_server_does_not_arrive(
+    damage: bytes, sender: Guarded, key: bytes
+) -> None:
+    sender.commit(".tskeyvault-allow", damage)
+    said = sender.refuses("push", "origin", "main", key=key)
+    assert "remote: vault: pre-receive: .tskeyvault-allow" in said
+    assert "remote: hint: " in said or damage.startswith(b"##")
+    sender.git("push", "--quiet", "origin", "main:other")  # the list of HEAD alone counts
+    sender.commit(".tskeyvault-allow", b"# salt 00\n")
+    sender.git("push", "--quiet", "origin", "main")
+    sender.git("rm", "--quiet", ".tskeyvault-allow")
+    sender.git("commit", "--quiet", "--message", "without")
+    sender.git("push", "--quiet", "origin", "main")
+
+
 @pytest.mark.parametrize("case", OF_NAMES)
 def test_a_ref_with_a_key_in_its_name_does_not_arrive(case: str, sender: Guarded, key: bytes) -> None:
     arguments = CASES[case](sender, key)
