@@ -10,7 +10,7 @@ import pytest
 from support import witness
 from support.guarded import assert_silent
 from support.repositories import Done, Repository
-from support.vaults import SOURCES, made_key
+from support.vaults import SOURCES
 
 EVENTS = ("pre-commit", "pre-merge-commit", "commit-msg", "pre-push")
 IDS = ("vault-scan", "vault-scan-message", "vault-scan-push")
@@ -52,12 +52,6 @@ class Framed(Repository):
         """Commit without any hook."""
         self.add(name, data)
         self.git("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--message", "change")
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key that never was one."""
-    return made_key()
 
 
 @pytest.fixture(scope="session")

@@ -26,12 +26,6 @@ CONFIG = """\
 
 
 @pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
-
-
-@pytest.fixture
 def repository(tmp_path: Path) -> Guarded:
     """Give a repository with hooks, whose attributes and drivers hide what they can from ``git diff``."""
     made = guarded(tmp_path / "repository")

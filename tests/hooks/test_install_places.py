@@ -12,44 +12,11 @@ from pathlib import Path
 import pytest
 
 from support import needs, witness
-from support.repositories import Repository
-from support.vaults import SOURCES, made_key
+from support.installing import blocks, vault
+from support.repositories import Repository, at
+from support.vaults import SOURCES
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key that never was one."""
-    return made_key()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """Give a repository with one commit and without hooks."""
-    made = Repository(tmp_path / "repository")
-    made.commit("first")
-    return made
-
-
-def at(directory: Path) -> Repository:
-    found = Repository.__new__(Repository)
-    found.directory, found._git = directory, "git"
-    return found
-
-
-def vault(repository: Repository, verb: str, *options: str) -> str:
-    done = repository.vault("hooks", verb, *options)
-    assert done.code == 0, done.err
-    return done.err
-
-
-def refuses(repository: Repository, key: bytes) -> str:
-    repository.add("leak", key)
-    done = repository.attempt("commit", "--message", "change")
-    assert done.code != 0
-    repository.git("rm", "--quiet", "--force", "leak")
-    return done.err
 
 
 # Work trees with settings of their own.
@@ -70,7 +37,7 @@ def test_no_work_tree_is_left_leading_to_what_is_gone(
     before = witness.everything(repository.directory / ".git")
     for tree in trees:
         vault(tree, "install")
-        assert "pre-commit: 1 key found" in refuses(tree, key)
+        assert "pre-commit: 1 key found" in blocks(tree, key)
     if by == "uninstall":
         vault(trees[1], "uninstall")
     else:
@@ -84,7 +51,7 @@ def test_no_work_tree_is_left_leading_to_what_is_gone(
             tree.git("commit", "--quiet", "--allow-empty", "--message", "change")
     else:
         for tree in trees:
-            assert refuses(tree, key).count("1 key found") == 1
+            assert blocks(tree, key).count("1 key found") == 1
 
 
 # For all repositories.
@@ -115,7 +82,7 @@ def test_uninstall_for_all_leaves_no_trace_anywhere(
     vault(repositories[0], "install", "--global")
     for each in repositories:
         each.commit("clean")
-        assert "pre-commit: 1 key found" in refuses(each, key)
+        assert "pre-commit: 1 key found" in blocks(each, key)
         (each.directory / "clean").unlink()
     deeper = at(home / "one/deeper")
     deeper.directory.mkdir()
@@ -132,14 +99,14 @@ def test_uninstall_for_all_leaves_no_trace_anywhere(
     assert {path: it for path, it in after.items() if not any(word in path for word in ignored)} == {
         path: it for path, it in before.items() if not any(word in path for word in ignored)
     }
-    assert "pre-commit: 1 key found" in refuses(repositories[2], key)
+    assert "pre-commit: 1 key found" in blocks(repositories[2], key)
 
 
 def test_what_was_learned_in_a_repository_outlives_the_hooks_for_all(
     repository: Repository, key: bytes
 ) -> None:
     vault(repository, "install", "--global")
-    refuses(repository, key)
+    blocks(repository, key)
     patterns = repository.directory / ".git/vault/patterns"
     patterns.write_bytes(b"of somebody\n")
     vault(repository, "uninstall", "--global")
@@ -189,7 +156,7 @@ def test_status_says_that_git_still_looks_where_the_repository_was(
     )
     vault(elsewhere, "install")
     assert elsewhere.vault("hooks", "status").code == 0
-    assert "pre-commit: 1 key found" in refuses(elsewhere, key)
+    assert "pre-commit: 1 key found" in blocks(elsewhere, key)
     vault(elsewhere, "uninstall")
     assert elsewhere.git("config", "core.hooksPath") == str(tmp_path / "scripts")
 

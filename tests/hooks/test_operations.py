@@ -9,15 +9,8 @@ import pytest
 
 from support.guarded import Guarded, assert_silent, guarded, guarded_server
 from support.repositories import Repository
-from support.vaults import made_key
 
 pytestmark = pytest.mark.usefixtures("each_git")
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
 
 
 @pytest.fixture

@@ -9,13 +9,6 @@ import pytest
 
 from support.guarded import Guarded, assert_silent, found, guarded, guarded_server
 from support.repositories import Repository
-from support.vaults import made_key
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
 
 
 @pytest.fixture
