@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.guarded import Guarded, assert_silent, guarded, guarded_server
+from support.guarded import EVENTS, Guarded, assert_silent, guarded, guarded_server
 from support.repositories import Repository
 
 pytestmark = pytest.mark.usefixtures("each_git")
@@ -31,6 +31,17 @@ def side(repository: Guarded, key: bytes) -> str:
     repository.git("checkout", "--quiet", "main")
     repository.commit("another")
     return commit
+
+
+def test_the_table_is_tried_with_hooks_in_both_places(
+    repository: Guarded, request: pytest.FixtureRequest
+) -> None:
+    how = {"files": "by files", "configuration": "by git's configuration"}[
+        request.node.callspec.params["each_git"]
+    ]
+    said = repository.vault("hooks", "status").out.decode()
+    assert said.splitlines() == [f"{event}  {how}" for event in EVENTS]
+    assert (repository.directory / ".git/hooks/pre-commit").exists() == (how == "by files")
 
 
 def stopped_by(said: str) -> str:

@@ -33,7 +33,7 @@ def root() -> None:
 
 def new_git() -> str:
     """Return the path of a git that takes hooks from its configuration, 2.54 or newer; skip without one."""
-    folders = [*os.environ["PATH"].split(os.pathsep), str(Path(__file__).parents[2] / ".cache/git/bin")]
+    folders = [*os.environ["PATH"].split(os.pathsep), str(Path(__file__).parents[2] / ".cache/newer-git/bin")]
     found = next((path for path in (f"{folder}/git" for folder in folders) if is_new_git(path)), None)
     if found is None:
         pytest.skip("needs git 2.54 or newer")

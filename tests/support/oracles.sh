@@ -84,13 +84,13 @@ END
   done
 }
 
-if ! is_new git && ! is_new .cache/git/bin/git && command -v apt-get >/dev/null; then
+if ! is_new git && ! is_new .cache/newer-git/bin/git && command -v apt-get >/dev/null; then
   # shellcheck disable=SC2016 # apt fills these in
   uri=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
     sed -n 's/^Debian \(.*\/debian\/*\)$/\1/p' | head -n 1)
   if [ -n "$uri" ]; then
     say "fetching a newer git with apt"
-    rm -rf .cache/git && mkdir -p .cache/git
-    (cd .cache/git && fetch_git "$uri" && make_git) || say "apt could not fetch a newer git"
+    rm -rf .cache/newer-git && mkdir -p .cache/newer-git
+    (cd .cache/newer-git && fetch_git "$uri" && make_git) || say "apt could not fetch a newer git"
   fi
 fi
