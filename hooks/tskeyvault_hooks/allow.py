@@ -114,17 +114,25 @@ def stored(state: str) -> Allowed:
     Its salt is then that of the directory *state*, where it is kept from then on. Raises ScanError.
     """
     bare = git.ask("rev-parse", "--is-bare-repository") == b"true\n"
-    asked = git.Process(["cat-file", "--batch"], git.stored(f"{'HEAD' if bare else ''}:{FILE}\n".encode()))
+    listed = of("HEAD" if bare else "")
+    return listed if listed.salt else Allowed(_salt_of(state), {})
+
+
+def of(commit: str) -> Allowed:
+    """Return the list in *commit*, or with ``""`` in the index; without one, an empty one, that has no salt.
+
+    Raises ScanError.
+    """
+    asked = git.Process(["cat-file", "--batch"], git.stored(f"{commit}:{FILE}\n".encode()))
     head, _, rest = git.read_some(asked.output, MAX_SIZE + 100).partition(b"\n")
     if head.endswith((b" missing", b" ambiguous")) or not head:
         asked.end()
-        return Allowed(_salt_of(state), {})
+        return Allowed(b"", {})
     found = git.Object(head)
     if found.kind != "blob" or found.size > MAX_SIZE:
         raise ScanError(f"{FILE} is not a file of at most {MAX_SIZE} bytes")
     asked.end()
-    listed = parse(rest[: found.size])
-    return listed if listed.salt else Allowed(_salt_of(state), {})
+    return parse(rest[: found.size])
 
 
 def _salt_of(state: str) -> bytes:

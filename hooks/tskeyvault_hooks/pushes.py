@@ -30,6 +30,7 @@ def pushed(scan: Scan, data: bytes, remote: str, url: str) -> None:
 def received(scan: Scan, data: bytes) -> None:
     """Scan what a server receives: *data* is what pre-receive is given to read. Raises ScanError."""
     rows = [_checked(line.split(b" ", 2), 3) for line in data.split(b"\n") if line]
+    _keeps_the_list(rows)
     new = _new_refs(scan, [(row[1], row[2]) for row in rows])
     revisions = [*new, "--not", "--all"]
     ids = git.among(_LISTING, revisions).read() if new else b""
@@ -39,6 +40,18 @@ def received(scan: Scan, data: bytes) -> None:
     for part in (ids, b"".join(name + b"\n" for name in sorted(more))):
         if part:
             scan.batch(git.Process(["cat-file", "--batch", "--buffer"], git.stored(part)))
+
+
+def _keeps_the_list(rows: "Iterable[list[bytes]]") -> None:
+    """Refuse a push that would leave a damaged list of what may stay in HEAD, where it is read for all that follow."""
+    asked = git.Process(["symbolic-ref", "--quiet", "HEAD"])
+    head = git.read_some(asked.output, None).removesuffix(b"\n")
+    asked.status()  # 1 where HEAD is no branch, which no push can move
+    for _, name, ref in rows:
+        if ref == head and name.strip(b"0"):
+            from tskeyvault_hooks import allow
+
+            allow.of(name.decode())
 
 
 def _quarantined() -> "set[bytes]":

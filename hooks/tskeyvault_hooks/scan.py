@@ -22,8 +22,9 @@ HEAD_OF = "the header of a"
 """How what stands above a message is called: author and committer."""
 NAME_OF_REF = "the name of the ref"
 """How it is called where the name of a branch or tag has a key, and the name follows."""
-_SUBMODULE = b"160000"
-_DIFF = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--diff-filter=d")
+_SUBMODULE, _FOLDER = b"160000", b"040000"
+# -r: where a sparse index has a whole folder as one entry, a newer git names the folder alone without it.
+_DIFF = ("diff-index", "--cached", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", "--diff-filter=d")
 _SHOWN = 4
 
 
@@ -175,11 +176,18 @@ def empty_tree() -> str:
 
 
 def _records(output: bytes) -> "dict[str, list[str]]":
-    """Return the paths by object id of a raw difference, without submodules and without what is unmerged."""
+    """Return the paths by object id of a raw difference, without submodules and without what is unmerged.
+
+    Raises ScanError.
+    """
     names: dict[str, list[str]] = {}
     parts = output.split(b"\0")
     for head, path in zip(parts[::2], parts[1::2], strict=False):
         fields = head.split(b" ")
+        if fields[1] == _FOLDER:
+            raise ScanError(
+                "git names a folder, and not the files in it", "git sparse-checkout reapply --no-sparse-index"
+            )
         if fields[1] != _SUBMODULE and fields[3].strip(b"0"):
             names.setdefault(fields[3].decode(), []).append(path.decode(errors="surrogateescape"))
     return names

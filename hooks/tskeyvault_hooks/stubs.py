@@ -42,9 +42,13 @@ _STATE_OF_EACH = """state=.git/vault
 if [ -n "$GIT_DIR" ] || [ ! -d .git ]; then state=$(git rev-parse --git-common-dir)/vault; fi"""
 REPOSITORIES = "repositories"
 """In the state for all repositories: git's directories in which it made theirs, each ended by a zero byte."""
+# For whom git's directory is, as files.make_folder has it.
 _REMEMBERED = f"""
 if [ ! -d "$state" ]; then
-  {{ printf '%s\\0' "$(cd "${{state%/*}}" && pwd)" >>"${{here%/*}}/{REPOSITORIES}" && mkdir "$state"; }} 2>/dev/null
+  {{
+    printf '%s\\0' "$(cd "${{state%/*}}" && pwd)" >>"${{here%/*}}/{REPOSITORIES}" && mkdir "$state" &&
+      chmod "$(stat -L -c %a "${{state%/*}}")" "$state"
+  }} 2>/dev/null
 fi"""
 _PRESENT = '[ -d "$state" ] || refuse "what it knows, in $state, is gone"\n'
 # The hook of the repository may be ours too: then it does all.

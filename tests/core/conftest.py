@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support import needs
+
 # A slow machine is no failure; a run that failed can be repeated.
 settings.register_profile("core", deadline=None, print_blob=True)
 settings.load_profile("core")
@@ -26,8 +28,6 @@ def folder(tmp_path: Path) -> Iterator[int]:
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """Give an empty directory on tmpfs that only we can enter."""
-    if not os.access("/dev/shm", os.W_OK):  # noqa: S108 - the one place on tmpfs that everybody has
-        pytest.skip("needs a /dev/shm to write in")
-    directory = tempfile.mkdtemp(prefix="tskeyvault-test-", dir="/dev/shm")
+    directory = tempfile.mkdtemp(prefix="tskeyvault-test-", dir=needs.shared_memory())
     yield Path(directory)
     shutil.rmtree(directory)

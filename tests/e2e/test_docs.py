@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support import documents, needs
-from support.documents import CHECKOUT
+from support.documents import CHECKOUT, shell
 from support.host import DOCUMENT, KEY, Host
 from support.vaults import made_key, make_vault, run_vault
 from tskeyvault import local
@@ -23,21 +22,6 @@ README, FORMAT, HOOKS, TUTORIAL = "README.md", "docs/format.md", "docs/hooks.md"
 TEAMS = "docs/gpg-teams.md"
 STORES = "docs/pass.md"
 DEMO, TESTS = "sh docs/demo.sh\n", "sh tests/run.sh\n"
-SECONDS = 120
-
-
-def shell(script: str, *, cwd: Path, data: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a script of a document with the checkout's ``vault`` on PATH; it stops at the first failure."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        ["sh", "-euc", script],
-        check=False,
-        capture_output=True,
-        cwd=cwd,
-        input=data,
-        env={**os.environ, "PATH": path, **env},
-        timeout=SECONDS,
-    )
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """docs/hooks.md does what it says: every block is run, and rows of its table are tried against git."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support import documents
-from support.documents import CHECKOUT
+from support.documents import CHECKOUT, shell
 from support.repositories import Repository
 from support.vaults import made_key, make_vault, run_vault
 from tskeyvault.cli import parser_for
@@ -20,21 +17,6 @@ from tskeyvault_hooks.kinds import KINDS
 from tskeyvault_hooks.scan import Scan
 
 PAGE = "docs/hooks.md"
-
-
-def shell(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a block of the page, which stops at the first failure."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        ["sh", "-euc", script],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "PATH": path},
-        timeout=120,
-    )
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -50,26 +32,26 @@ def test_the_blocks_of_the_page_work_one_after_the_other(tmp_path: Path) -> None
     work = Repository(made.directory)
     work.commit("README.md")
     run_vault("insert", "web/password", cwd=made.directory, input=b"correct horse battery staple 9")
-    said = [shell(block, made.directory) for block in (install, refresh)]
+    said = [shell(block, cwd=made.directory) for block in (install, refresh)]
     assert [done.returncode for done in said] == [0, 0], said
-    assert [line.split(maxsplit=1)[0] for line in said[0].stdout.splitlines()] == list(EVENTS)
-    assert "the hooks know 1 of 1 values" in said[1].stderr
+    assert [line.split(maxsplit=1)[0] for line in said[0].stdout.decode().splitlines()] == list(EVENTS)
+    assert "the hooks know 1 of 1 values" in said[1].stderr.decode()
 
     work.add("note", b"the password is correct horse battery staple 9\n")
     blocked = work.attempt("commit", "--message", "x")
     assert "value of secret 'web/password'" in blocked.err
     (found,) = re.findall(r"fingerprint (\w+)", blocked.err)
-    assert shell(allowing.replace("FINGERPRINT", found), made.directory).returncode == 0
+    assert shell(allowing.replace("FINGERPRINT", found), cwd=made.directory).returncode == 0
     work.git("commit", "--quiet", "--message", "x")
 
-    done = shell(by_hand, made.directory)
+    done = shell(by_hand, cwd=made.directory)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("no key found") == 7
+    assert done.stderr.count(b"no key found") == 7
     assert json.loads((made.directory / "findings.json").read_text())["findings"] == []
     assert json.loads((made.directory / "findings.sarif").read_text())["version"] == "2.1.0"
 
     bare = Repository(tmp_path / "server", "--bare")
-    assert shell(server, bare.directory).returncode == 0
+    assert shell(server, cwd=bare.directory).returncode == 0
     work.git("push", "--quiet", str(bare.directory), "HEAD")
     work.add("slip", made_key())
     work.slip()
@@ -137,14 +119,14 @@ def test_a_row_of_the_table_is_true(tmp_path: Path, work: Repository, operation:
     )
     key = made_key().decode()
     work.add("new", made_key())
-    done = shell(OPERATIONS[operation].replace("$KEY", key), work.directory)
-    blocking = re.findall(r"vault: ([a-z-]+): \d+ keys? found, so nothing passes", done.stderr)
+    done = shell(OPERATIONS[operation].replace("$KEY", key), cwd=work.directory)
+    blocking = re.findall(r"vault: ([a-z-]+): \d+ keys? found, so nothing passes", done.stderr.decode())
     assert blocking == ([] if caught == "none" else [caught]), done.stderr
     assert (done.returncode == 0) == (caught == "none"), done.stderr
     if operation in PASSED:
         assert "pre-push" in passed
-        done = shell(PASSED[operation], work.directory)
-        assert "vault: pre-push: " in done.stderr
+        done = shell(PASSED[operation], cwd=work.directory)
+        assert b"vault: pre-push: " in done.stderr
 
 
 def test_the_table_names_every_hook_that_is_installed_and_no_other() -> None:

@@ -150,11 +150,10 @@ def test_a_home_that_is_not_there_is_named(host: tuple[Shared, Person], tmp_path
 
 def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], people: Team) -> None:
     ours, _ = host
+    needs.no_runtime_directory()
     folder = people.folder / ("too-long-for-a-socket-" * 5)
     folder.mkdir(exist_ok=True)
     who = gpg.clone(people.alice, folder / "home")
-    if Path(f"/run/user/{os.geteuid()}").is_dir():
-        pytest.skip("needs no /run/user, where sockets have short names")
     ours.refused(6, "secret 'a': there is no gpg-agent, and none could be started", "show", "a", who=who)
 
 

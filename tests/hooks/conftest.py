@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from support import needs
+from support.repositories import Repository
+from support.vaults import made_key
 
 _OLDER = """\
 #!/bin/sh
@@ -29,3 +31,24 @@ def older_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def newer_git(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a git on PATH that can be told of hooks by its configuration."""
     monkeypatch.setenv("PATH", str(Path(needs.new_git()).parent), prepend=":")
+
+
+@pytest.fixture
+def key() -> bytes:
+    """Give a key that never was one."""
+    return made_key()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """Give a repository with one commit and without hooks."""
+    made = Repository(tmp_path / "repository")
+    made.commit("first")
+    return made
+
+
+@pytest.fixture(params=["files", "configuration"])
+def each_git(request: pytest.FixtureRequest) -> None:
+    """Run a test with an older git, where the hooks are files, and with a newer one that is told of them."""
+    if request.param == "configuration":
+        request.getfixturevalue("newer_git")

@@ -6,19 +6,11 @@ from pathlib import Path
 import pytest
 
 from support import needs, witness
-from support.guarded import assert_silent
-from support.repositories import Repository
-from support.vaults import made_key
+from support.guarded import EVENTS, assert_silent
+from support.installing import install
+from support.repositories import Repository, at
 
 pytestmark = pytest.mark.usefixtures("newer_git")
-
-EVENTS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "pre-applypatch", "pre-push")
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key that never was one."""
-    return made_key()
 
 
 @pytest.fixture
@@ -37,12 +29,6 @@ def guarded(repository: Repository) -> Repository:
     """Give the same with our hooks."""
     install(repository)
     return repository
-
-
-def install(repository: Repository, *options: str) -> str:
-    done = repository.vault("hooks", "install", *options)
-    assert done.code == 0, done.err
-    return done.err
 
 
 def refuses(repository: Repository, key: bytes, *arguments: str, data: bytes = b"") -> str:
@@ -167,8 +153,7 @@ def test_a_commit_is_scanned_once(guarded: Repository, tmp_path: Path) -> None:
 
 def test_hooks_of_one_work_tree_are_those_of_all(guarded: Repository, tmp_path: Path, key: bytes) -> None:
     guarded.git("worktree", "add", "--quiet", "-b", "linked", str(tmp_path / "another tree"))
-    linked = Repository.__new__(Repository)
-    linked.directory, linked._git = tmp_path / "another tree", "git"
+    linked = at(tmp_path / "another tree")
     assert linked.vault("hooks", "status").code == 0
     linked.commit("clean")
     linked.add("leak", key)
@@ -182,8 +167,7 @@ def test_a_submodule_has_hooks_of_its_own(guarded: Repository, tmp_path: Path, k
         "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part.directory), "part"
     )
     guarded.git("commit", "--quiet", "--message", "with a submodule")
-    inner = Repository.__new__(Repository)
-    inner.directory, inner._git = guarded.directory / "part", "git"
+    inner = at(guarded.directory / "part")
     install(inner)
     inner.commit("clean")
     inner.add("leak", key)

@@ -11,13 +11,6 @@ import pytest
 
 from support.guarded import Guarded, guarded
 from support.repositories import Done, Repository
-from support.vaults import made_key
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
 
 
 @pytest.fixture
@@ -56,12 +49,12 @@ def assert_clear(said: str) -> None:
     assert "defect" not in said
 
 
-def fake_git(folder: Path, script: str) -> str:
-    """Make a git in *folder* that runs *script* in place of ``git cat-file``; return what puts it on PATH."""
+def fake_git(folder: Path, script: str, command: str = "cat-file") -> str:
+    """Make a git in *folder* that runs *script* in place of its *command*; return what puts it on PATH."""
     folder.mkdir()
     real = shutil.which("git")
     (folder / "git").write_text(
-        f'#!/bin/sh\ncase " $* " in *" cat-file "*) {script} ;; esac\nexec {real} "$@"\n'
+        f'#!/bin/sh\ncase " $* " in *" {command} "*) {script} ;; esac\nexec {real} "$@"\n'
     )
     (folder / "git").chmod(0o755)
     return f"PATH={folder}:$PATH"
@@ -101,6 +94,17 @@ def test_a_missing_object_in_the_index_blocks_the_commit(repository: Guarded, ke
     done = repository.vault("scan")
     assert done.code == 6
     assert "Traceback" not in done.err
+
+
+def test_a_git_that_names_a_folder_and_not_its_files_blocks_the_commit(
+    repository: Guarded, tmp_path: Path
+) -> None:
+    row = f":040000 040000 {'1' * 40} {repository.git('rev-parse', 'HEAD^{tree}')} M\\0folder\\0"
+    first = fake_git(tmp_path / "git", f"printf '{row}'; exit", "diff-index")
+    done = hook(repository, "pre-commit", first=first)
+    assert done.code == 1
+    assert_clear(done.err)
+    assert "hint: git sparse-checkout reapply --no-sparse-index" in done.err
 
 
 def test_a_missing_head_blocks_the_commit(repository: Guarded, key: bytes) -> None:

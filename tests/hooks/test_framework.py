@@ -10,7 +10,7 @@ import pytest
 from support import witness
 from support.guarded import assert_silent
 from support.repositories import Done, Repository
-from support.vaults import SOURCES, made_key
+from support.vaults import SOURCES
 
 EVENTS = ("pre-commit", "pre-merge-commit", "commit-msg", "pre-push")
 IDS = ("vault-scan", "vault-scan-message", "vault-scan-push")
@@ -54,12 +54,6 @@ class Framed(Repository):
         self.git("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--message", "change")
 
 
-@pytest.fixture
-def key() -> bytes:
-    """Give a key that never was one."""
-    return made_key()
-
-
 @pytest.fixture(scope="session")
 def hooks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Give path and commit of a repository with what this one has for such tools."""
@@ -77,16 +71,23 @@ def hooks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return str(directory), commit.strip()
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of what the tools fetch and keep: each does so once."""
+    return tmp_path_factory.mktemp("homes of the tools")
+
+
 @pytest.fixture(params=TOOLS)
 def repository(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     hooks: tuple[str, str],
+    homes: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Framed:
     """Give a repository of each tool, with a commit that the remote ``origin`` has."""
     for name in ("PRE_COMMIT_HOME", "PREK_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home of the tool"))
+        monkeypatch.setenv(name, str(homes / name))
     made = Framed(tmp_path / "repository")
     made.tool = request.param
     ids = "".join(f"  - id: {name}\n" for name in IDS)
@@ -94,8 +95,8 @@ def repository(
     made.commit(".pre-commit-config.yaml", made.configuration.encode())
     Repository(tmp_path / "origin", "--bare")
     made.git("remote", "add", "origin", str(tmp_path / "origin"))
-    made.install()
     made.git("push", "--quiet", "--set-upstream", "origin", "main")
+    made.install()
     return made
 
 

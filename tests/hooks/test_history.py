@@ -20,12 +20,6 @@ from tskeyvault_hooks.finder import Finder
 
 
 @pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
-
-
-@pytest.fixture
 def repository(tmp_path: Path) -> Guarded:
     """Give a repository with hooks."""
     return guarded(tmp_path / "repository")

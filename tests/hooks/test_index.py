@@ -11,6 +11,8 @@ from support.guarded import Guarded, found, guarded
 from support.repositories import Repository
 from support.vaults import made_key
 
+pytestmark = pytest.mark.usefixtures("each_git")
+
 ATTRIBUTES = b"*.nd -diff\n*.sec binary\n*.tc diff=hide\n*.fl filter=hide\n*.id ident\n*.crlf text eol=crlf\n"
 CONFIG = """\
 [diff]
@@ -21,12 +23,6 @@ CONFIG = """\
 [diff "hide"]
 \ttextconv = echo nothing #
 """
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
 
 
 @pytest.fixture
@@ -303,17 +299,24 @@ def test_thousands_of_files_are_scanned_in_one_go(repository: Guarded, key: byte
     assert "scanned 5000 objects" in said
 
 
-def test_a_sparse_index_is_scanned_beyond_what_is_checked_out(repository: Guarded, key: bytes) -> None:
+@pytest.mark.parametrize("name", ["outside/deep/file", "outside/new/file", "new/folder/file"])
+def test_a_sparse_index_is_scanned_beyond_what_is_checked_out(
+    name: str, repository: Guarded, key: bytes
+) -> None:
     repository.commit("inside/file")
     repository.commit("outside/deep/file")
     repository.git("checkout", "--quiet", "-b", "side")
-    repository.leak("outside/deep/file", key)
+    repository.leak(name, key)
     repository.git("checkout", "--quiet", "main")
     repository.commit("inside/file", b"of main\n")
     repository.git("sparse-checkout", "set", "--cone", "--sparse-index", "inside")
     assert not (repository.directory / "outside").exists()
-    said = repository.refuses("merge", "--no-edit", "side", key=key)
-    assert "outside/deep/file:1:" in said
+    for more in ([], ["--no-verify"]):
+        said = repository.refuses("merge", "--no-edit", *more, "side", key=key)
+        assert f"  {name}:1:" in said
+        repository.git("merge", "--abort")
+    repository.git("checkout", "--quiet", "-b", "clean", "side~1")
+    repository.git("merge", "--quiet", "--no-edit", "main")
 
 
 def test_objects_of_another_repository_are_scanned(repository: Guarded, key: bytes, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from support import witness
+from support.installing import blocks, vault
 from support.repositories import Repository
-from support.vaults import made_key
 
 DISPATCHER = """\
 #!/bin/sh
@@ -24,39 +24,11 @@ LOOKING = """\
 """
 
 
-@pytest.fixture
-def key() -> bytes:
-    """Give a key that never was one."""
-    return made_key()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """Give a repository with one commit and without hooks."""
-    made = Repository(tmp_path / "repository")
-    made.commit("first")
-    return made
-
-
 def script(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o755)
     return path
-
-
-def vault(repository: Repository, verb: str, *options: str) -> str:
-    done = repository.vault("hooks", verb, *options)
-    assert done.code == 0, done.err
-    return done.err
-
-
-def blocks(repository: Repository, key: bytes) -> str:
-    repository.add("leak", key)
-    done = repository.attempt("commit", "--message", "change")
-    assert done.code != 0
-    repository.git("rm", "--quiet", "--force", "leak")
-    return done.err
 
 
 def commit(repository: Repository) -> None:

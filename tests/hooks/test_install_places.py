@@ -1,6 +1,7 @@
 """What ``vault hooks`` does in other work trees, for all repositories, after a move, in nested ones, and for several users."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -11,44 +12,11 @@ from pathlib import Path
 import pytest
 
 from support import needs, witness
-from support.repositories import Repository
-from support.vaults import SOURCES, made_key
+from support.installing import blocks, vault
+from support.repositories import Repository, at
+from support.vaults import SOURCES
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key that never was one."""
-    return made_key()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """Give a repository with one commit and without hooks."""
-    made = Repository(tmp_path / "repository")
-    made.commit("first")
-    return made
-
-
-def at(directory: Path) -> Repository:
-    found = Repository.__new__(Repository)
-    found.directory, found._git = directory, "git"
-    return found
-
-
-def vault(repository: Repository, verb: str, *options: str) -> str:
-    done = repository.vault("hooks", verb, *options)
-    assert done.code == 0, done.err
-    return done.err
-
-
-def refuses(repository: Repository, key: bytes) -> str:
-    repository.add("leak", key)
-    done = repository.attempt("commit", "--message", "change")
-    assert done.code != 0
-    repository.git("rm", "--quiet", "--force", "leak")
-    return done.err
 
 
 # Work trees with settings of their own.
@@ -69,7 +37,7 @@ def test_no_work_tree_is_left_leading_to_what_is_gone(
     before = witness.everything(repository.directory / ".git")
     for tree in trees:
         vault(tree, "install")
-        assert "pre-commit: 1 key found" in refuses(tree, key)
+        assert "pre-commit: 1 key found" in blocks(tree, key)
     if by == "uninstall":
         vault(trees[1], "uninstall")
     else:
@@ -83,7 +51,7 @@ def test_no_work_tree_is_left_leading_to_what_is_gone(
             tree.git("commit", "--quiet", "--allow-empty", "--message", "change")
     else:
         for tree in trees:
-            assert refuses(tree, key).count("1 key found") == 1
+            assert blocks(tree, key).count("1 key found") == 1
 
 
 # For all repositories.
@@ -114,7 +82,7 @@ def test_uninstall_for_all_leaves_no_trace_anywhere(
     vault(repositories[0], "install", "--global")
     for each in repositories:
         each.commit("clean")
-        assert "pre-commit: 1 key found" in refuses(each, key)
+        assert "pre-commit: 1 key found" in blocks(each, key)
         (each.directory / "clean").unlink()
     deeper = at(home / "one/deeper")
     deeper.directory.mkdir()
@@ -131,18 +99,36 @@ def test_uninstall_for_all_leaves_no_trace_anywhere(
     assert {path: it for path, it in after.items() if not any(word in path for word in ignored)} == {
         path: it for path, it in before.items() if not any(word in path for word in ignored)
     }
-    assert "pre-commit: 1 key found" in refuses(repositories[2], key)
+    assert "pre-commit: 1 key found" in blocks(repositories[2], key)
 
 
 def test_what_was_learned_in_a_repository_outlives_the_hooks_for_all(
     repository: Repository, key: bytes
 ) -> None:
     vault(repository, "install", "--global")
-    refuses(repository, key)
+    blocks(repository, key)
     patterns = repository.directory / ".git/vault/patterns"
     patterns.write_bytes(b"of somebody\n")
     vault(repository, "uninstall", "--global")
     assert patterns.exists()
+
+
+@pytest.mark.usefixtures("each_git")
+def test_a_servers_hook_for_all_guards_every_repository_and_stops_no_commit(
+    repository: Repository, tmp_path: Path, key: bytes
+) -> None:
+    servers = [Repository(tmp_path / name, "--bare") for name in ("one", "another")]
+    assert "installed pre-receive\n" in vault(servers[0], "install", "--global", "--server")
+    for server in servers:
+        repository.git("push", "--quiet", str(server.directory), "main")
+    repository.commit("leak", key)
+    for server in servers:
+        done = repository.attempt("push", str(server.directory), "main")
+        assert "remote: vault: pre-receive: 1 key found" in done.err
+    vault(repository, "install", "--global")
+    assert len(repository.vault("hooks", "status", "--global").out.splitlines()) == 7
+    vault(repository, "uninstall", "--global")
+    repository.git("push", "--quiet", str(servers[0].directory), "main")
 
 
 # After a move.
@@ -170,7 +156,7 @@ def test_status_says_that_git_still_looks_where_the_repository_was(
     )
     vault(elsewhere, "install")
     assert elsewhere.vault("hooks", "status").code == 0
-    assert "pre-commit: 1 key found" in refuses(elsewhere, key)
+    assert "pre-commit: 1 key found" in blocks(elsewhere, key)
     vault(elsewhere, "uninstall")
     assert elsewhere.git("config", "core.hooksPath") == str(tmp_path / "scripts")
 
@@ -257,15 +243,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
         repository.commit("first")
         vault(repository, "install")
         shutil.copytree(SOURCES / "hooks/tskeyvault_hooks", folder / "tskeyvault_hooks")
-        for path in (repository.directory / ".git/hooks").iterdir():
-            text = path.read_text()
-            for name, there in (
-                ("python", needs.system_python()),
-                ("scanner", folder / "tskeyvault_hooks/run.py"),
-            ):
-                lines = text.splitlines(keepends=True)
-                text = "".join(f"{name}={there}\n" if it.startswith(f"{name}=") else it for it in lines)
-            path.write_text(text)
+        for_everybody(repository.directory / ".git/hooks", folder)
         for path in [repository.directory, *repository.directory.rglob("*")]:
             os.chown(path, -1, NOBODY)
         yield repository
@@ -273,14 +251,24 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
         shutil.rmtree(folder)
 
 
-def as_nobody(repository: Repository, *arguments: str) -> subprocess.CompletedProcess[str]:
+def for_everybody(hooks: Path, folder: Path) -> None:
+    """Let *hooks* run an interpreter and the scanner in *folder*, which all can read."""
+    programs = {"python": needs.system_python(), "scanner": str(folder / "tskeyvault_hooks/run.py")}
+    for path in hooks.iterdir():
+        text = path.read_text()
+        for name, there in programs.items():
+            text = re.sub(f"^{name}=.*$", f"{name}={there}", text, flags=re.MULTILINE)
+        path.write_text(text)
+
+
+def as_nobody(repository: Repository, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run git as another user of the same group."""
     os.chown(repository.directory, -1, NOBODY)
     repository.directory.chmod(0o2775)
     (repository.directory / ".git/COMMIT_EDITMSG").unlink(missing_ok=True)  # git itself does not share it
     return subprocess.run(
         ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "git", *arguments],
-        cwd=repository.directory, capture_output=True, text=True, check=False, timeout=60,
+        cwd=repository.directory, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **env},
     )  # fmt: skip
 
 
@@ -317,6 +305,41 @@ def test_what_is_ours_is_for_whom_git_shares_the_repository(shared: Repository) 
     done = as_nobody(shared, "commit", "--allow-empty", "--message", "change")
     assert done.returncode == 0, done.stderr
     assert len(list((shared.directory / ".git/vault/scanned").iterdir())) == 1  # it could be marked
+
+
+@pytest.mark.parametrize("first", ["one", "another"])
+def test_users_who_have_hooks_for_all_alone_share_what_these_make(
+    first: str, shared: Repository, key: bytes
+) -> None:
+    vault(shared, "uninstall")
+    vault(shared, "install", "--global")
+    mine, theirs = Path.home(), shared.directory.with_name("their home")
+    for_everybody(mine / ".local/share/tskeyvault/hooks", shared.directory.parent)
+    shutil.copytree(mine, theirs)
+    for path in [theirs, *theirs.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    config = theirs / ".gitconfig"
+    config.write_text(config.read_text().replace(str(mine), str(theirs)))
+    env = {"HOME": str(theirs), "XDG_CONFIG_HOME": str(theirs / ".config")}
+
+    def commit(name: str, data: bytes) -> str:
+        (shared.directory / "file").write_bytes(data)
+        for path in (shared.directory / ".git").rglob("*"):
+            os.chown(path, -1, NOBODY)
+        if name == "one":
+            shared.git("add", "file")
+            return shared.attempt("commit", "--quiet", "--message", "change").err
+        assert as_nobody(shared, "add", "file", **env).returncode == 0
+        return as_nobody(shared, "commit", "--quiet", "--message", "change", **env).stderr
+
+    both = [first, *{"one", "another"} - {first}]
+    assert [commit(name, f"clean, of {name}\n".encode()) for name in both] == ["", ""]
+    assert stat.S_IMODE((shared.directory / ".git/vault").stat().st_mode) == 0o2775
+    said = [commit(name, key) for name in reversed(both)]
+    assert all("pre-commit: 1 key found" in it for it in said)
+    assert len({*re.findall(r"fingerprint (\w+)", "".join(said))}) == 1
+    for name in both:
+        assert commit(name, key + f" vault:allow sample of {name}\n".encode()) == ""
 
 
 def test_short_words_matter_as_long_as_one_users_values_have_such(repository: Repository) -> None:

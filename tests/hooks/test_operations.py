@@ -2,19 +2,15 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.guarded import Guarded, assert_silent, guarded
+from support.guarded import EVENTS, Guarded, assert_silent, guarded, guarded_server
 from support.repositories import Repository
-from support.vaults import made_key
 
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
+pytestmark = pytest.mark.usefixtures("each_git")
 
 
 @pytest.fixture
@@ -35,6 +31,17 @@ def side(repository: Guarded, key: bytes) -> str:
     repository.git("checkout", "--quiet", "main")
     repository.commit("another")
     return commit
+
+
+def test_the_table_is_tried_with_hooks_in_both_places(
+    repository: Guarded, request: pytest.FixtureRequest
+) -> None:
+    how = {"files": "by files", "configuration": "by git's configuration"}[
+        request.node.callspec.params["each_git"]
+    ]
+    said = repository.vault("hooks", "status").out.decode()
+    assert said.splitlines() == [f"{event}  {how}" for event in EVENTS]
+    assert (repository.directory / ".git/hooks/pre-commit").exists() == (how == "by files")
 
 
 def stopped_by(said: str) -> str:
@@ -202,14 +209,36 @@ def test_a_revert_is_stopped(repository: Guarded, key: bytes) -> None:
     assert stopped_by(said) == "prepare-commit-msg"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--no-ff"], ["--interactive"], ["--rebase-merges"]], ids=str)
+@pytest.mark.parametrize("arguments", [[], ["--no-ff"], ["--rebase-merges"]], ids=str)
 def test_a_rebase_is_stopped(arguments: list[str], repository: Guarded, key: bytes, side: str) -> None:
-    env = {"GIT_SEQUENCE_EDITOR": "true"}
     repository.git("checkout", "--quiet", side)
-    said = repository.refuses("rebase", *arguments, "main", key=key, env=env)
+    said = repository.refuses("rebase", *arguments, "main", key=key)
     assert stopped_by(said) == "prepare-commit-msg"
     repository.git("rebase", "--abort")
     assert repository.git("rev-parse", "HEAD") == side
+
+
+@pytest.mark.parametrize("word", ["pick", "reword", "edit", "squash", "fixup"])
+def test_a_rebase_with_a_list_is_stopped_and_goes_on_when_the_key_is_out(
+    word: str, repository: Guarded, key: bytes
+) -> None:
+    repository.git("checkout", "--quiet", "-b", "side")
+    repository.commit("file", b"before\n")
+    repository.leak("file", b"before\nkey = " + key + b"\n")
+    repository.git("checkout", "--quiet", "main")
+    repository.commit("another")
+    repository.git("checkout", "--quiet", "side")
+    env = {"GIT_SEQUENCE_EDITOR": f"sed -i '2s/^pick/{word}/'", "GIT_EDITOR": "true"}
+    said = repository.refuses("rebase", "--interactive", "main", key=key, env=env)
+    assert stopped_by(said) == "prepare-commit-msg"
+    # git has put what it could not do back into the list, and newer ones do not commit by --continue.
+    repository.add("file", b"before\nclean\n")
+    repository.git("commit", "--quiet", "--no-edit")
+    repository.git("rebase", "--edit-todo", env={"GIT_SEQUENCE_EDITOR": "sed -i 1d"})
+    repository.git("rebase", "--continue", env=env)
+    assert repository.git("symbolic-ref", "--short", "HEAD") == "side"
+    assert repository.git("show", "side:file") == "before\nclean"
+    repository.git("push", "--quiet", "origin", "side")
 
 
 def test_a_pull_is_stopped(repository: Guarded, key: bytes, tmp_path: Path, side: str) -> None:
@@ -294,6 +323,36 @@ def _hooks_switched_off(repository: Guarded, key: bytes) -> list[str]:
     return ["main"]
 
 
+def _fast_forward(repository: Guarded, key: bytes) -> list[str]:
+    repository.git("checkout", "--quiet", "-b", "side")
+    repository.leak("file", key)
+    repository.git("checkout", "--quiet", "main")
+    repository.git("merge", "--quiet", "--ff-only", "side")
+    repository.git("rebase", "--quiet", "HEAD~1")
+    return ["main"]
+
+
+def _typed(*command: str) -> Callable[[Guarded, bytes], list[str]]:
+    """Return what does *command*, in whose editor the key is typed, with two commits of its own before it."""
+
+    def type_it(repository: Guarded, key: bytes) -> list[str]:
+        repository.commit("another")
+        repository.commit("one more")
+        (repository.directory / "../message").write_bytes(b"change " + key)
+        editor = {"GIT_EDITOR": "cp ../message", "GIT_SEQUENCE_EDITOR": "sed -i 2s/^pick/squash/"}
+        repository.git(*command, env=editor)
+        assert key.decode() in repository.git("log", "-1", "--format=%B")
+        return ["main"]
+
+    return type_it
+
+
+def _fast_import(repository: Guarded, key: bytes) -> list[str]:
+    commit = b"commit refs/heads/new\ncommitter a <b> 0 +0000\ndata 0\nM 644 inline file\ndata %d\n%s\n"
+    repository.git("fast-import", "--quiet", data=commit % (len(key), key))
+    return ["new"]
+
+
 LETS_BY = {
     "stash": _stash,
     "tag": _tag,
@@ -302,7 +361,15 @@ LETS_BY = {
     "notes": _note,
     "am, in the message": _message_by_mail,
     "commit --no-verify, in the message that an editor wrote": _written_after_the_hook,
+    "a fast-forward": _fast_forward,
+    "cherry-pick, in the message that is typed": _typed(
+        "cherry-pick", "--edit", "--allow-empty", "--keep-redundant-commits", "HEAD"
+    ),
+    "rebase, in the message that is typed for a squash": _typed(
+        "rebase", "--quiet", "--interactive", "HEAD~2"
+    ),
     "commit-tree": _plumbing,
+    "fast-import": _fast_import,
     "commit without hooks": _hooks_switched_off,
 }
 
@@ -313,6 +380,24 @@ def test_what_git_lets_by_is_stopped_at_the_push(operation: str, repository: Gua
     said = repository.refuses("push", "origin", *pushed, key=key)
     assert stopped_by(said) == "pre-push"
     assert "Tailscale key" in said
+
+
+@pytest.mark.parametrize("arguments", [["--no-verify"], ["--no-verify", "--mirror"]], ids=str)
+def test_what_is_pushed_past_the_hooks_is_stopped_by_the_server(
+    arguments: list[str], repository: Guarded, key: bytes, tmp_path: Path
+) -> None:
+    server = guarded_server(tmp_path / "server")
+    repository.git("push", "--quiet", server.directory, "main")
+    repository.leak("file", key)
+    before = server.refs()
+    said = repository.refuses(
+        "push", *arguments, server.directory, *([] if "--mirror" in arguments else ["main"]), key=key
+    )
+    assert "remote: vault: pre-receive: 1 key found" in said
+    assert server.refs() == before
+    repository.git("reset", "--quiet", "--hard", "HEAD~1")
+    repository.commit("file", b"clean\n")
+    repository.git("push", "--quiet", server.directory, "main")
 
 
 # What a marker of an earlier scan must not do: let an index by that was not scanned against this HEAD.

@@ -12,12 +12,6 @@ from tskeyvault_hooks import places
 
 
 @pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Path:
     """Give an empty repository to push to, which is no remote yet."""
     return Repository(tmp_path / "other", "--bare").directory

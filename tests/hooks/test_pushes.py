@@ -9,13 +9,6 @@ import pytest
 
 from support.guarded import Guarded, assert_silent, found, guarded, guarded_server
 from support.repositories import Repository
-from support.vaults import made_key
-
-
-@pytest.fixture
-def key() -> bytes:
-    """Give a key."""
-    return made_key()
 
 
 @pytest.fixture
@@ -246,6 +239,22 @@ def test_a_key_does_not_arrive(case: str, sender: Guarded, key: bytes) -> None:
     assert "remote: vault: pre-receive: 1 key found, so nothing passes" in said
     assert _remote(sender).refs() == there
     assert key not in _remote(sender).attempt("cat-file", "--batch-all-objects", "--batch").out
+
+
+@pytest.mark.parametrize("damage", [b"<<<<<<< HEAD\n", b"# salt 00\n# salt 01\n", b"#" * (2 << 20)])
+def test_what_would_damage_the_list_of_the_server_does_not_arrive(
+    damage: bytes, sender: Guarded, key: bytes
+) -> None:
+    sender.commit(".tskeyvault-allow", damage)
+    said = sender.refuses("push", "origin", "main", key=key)
+    assert "remote: vault: pre-receive: .tskeyvault-allow" in said
+    assert "remote: hint: " in said or damage.startswith(b"##")
+    sender.git("push", "--quiet", "origin", "main:other")  # the list of HEAD alone counts
+    sender.commit(".tskeyvault-allow", b"# salt 00\n")
+    sender.git("push", "--quiet", "origin", "main")
+    sender.git("rm", "--quiet", ".tskeyvault-allow")
+    sender.git("commit", "--quiet", "--message", "without")
+    sender.git("push", "--quiet", "origin", "main")
 
 
 @pytest.mark.parametrize("case", OF_NAMES)

@@ -1,11 +1,15 @@
 """The fenced blocks of the project's own documents, for tests that run what the documents say."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
+_SECONDS = 120
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _UNIT = re.compile(r"# /etc/systemd/system/(\S+)\n")
 
@@ -36,6 +40,20 @@ def blocks(document: str) -> list[Block]:
 def texts(document: str, language: str) -> list[str]:
     """Return the contents of the blocks of *document* in *language*, in order."""
     return [block.text for block in blocks(document) if block.language == language]
+
+
+def shell(script: str, *, cwd: Path, data: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a script of a document with the checkout's ``vault`` on PATH; it stops at the first failure."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["sh", "-euc", script],
+        check=False,
+        capture_output=True,
+        cwd=cwd,
+        input=data,
+        env={**os.environ, "PATH": path, **env},
+        timeout=_SECONDS,
+    )
 
 
 def units(document: str) -> dict[str, str]:

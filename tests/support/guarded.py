@@ -6,7 +6,15 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from support import needs
 from support.repositories import Done, Repository
+
+EVENTS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "pre-applypatch", "pre-push")
+_WITHOUT = (
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *(word for event in EVENTS for word in ("-c", f"hook.vault-{event}.enabled=false")),
+)
+"""Options for git, of any version, that switch the hooks off."""
 
 
 class Guarded(Repository):
@@ -35,7 +43,7 @@ class Guarded(Repository):
 
     def lets_by(self, *arguments: str | Path, data: bytes = b"", env: Mapping[str, str] | None = None) -> str:
         """Run git as it would run without the hooks."""
-        return self.git("-c", f"core.hooksPath={os.devnull}", *arguments, data=data, env=env)
+        return self.git(*_WITHOUT, *arguments, data=data, env=env)
 
     def leak(self, name: str, data: bytes) -> str:
         """Commit *data* as the file *name* although it may hold a key; return the commit's id."""
@@ -64,12 +72,12 @@ class Guarded(Repository):
 
 def guarded(directory: Path) -> Guarded:
     """Return a new repository in *directory*, which pytest made for one test, with hooks and a first commit."""
-    return _copy(_template(directory.parents[1]), directory, ".git/config")
+    return _copy(_template(directory.parents[1], _is_told()), directory, ".git/config")
 
 
 def guarded_server(directory: Path) -> Guarded:
     """Return a new bare repository in *directory*, which pytest made for one test, with hooks."""
-    return _copy(_template(directory.parents[1], "--bare"), directory, "config")
+    return _copy(_template(directory.parents[1], _is_told(), "--bare"), directory, "config")
 
 
 def _copy(template: Path, directory: Path, name: str) -> Guarded:
@@ -86,9 +94,14 @@ def found(directory: Path) -> Guarded:
     return repository
 
 
+def _is_told() -> bool:
+    """Tell whether the git on PATH is told of hooks by its configuration."""
+    return needs.is_new_git(shutil.which("git") or "git")
+
+
 @functools.cache
-def _template(base: Path, *options: str) -> Path:
-    return Guarded(base / "-".join(["guarded", *options]), *options).directory
+def _template(base: Path, told: bool, *options: str) -> Path:
+    return Guarded(base / "-".join(["told" if told else "guarded", *options]), *options).directory
 
 
 def assert_silent(done: Done, key: bytes) -> None:

@@ -2,7 +2,7 @@
 
     python -m support.interrupted install|uninstall
 
-For each kill it prints one line: what the repository then is, once hooks were installed and uninstalled in full.
+Of a long row of the same changes in one folder only the ends are tried. For each kill it prints one line: what the repository then is, once hooks were installed and uninstalled in full.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from tskeyvault_hooks import installer
 from tskeyvault_hooks.repository import Repository
 
 KILLED = 9
+_SAME = 2
 _CHANGES = {"--replace-all", "--unset-all", "--add"}
 
 
@@ -38,50 +39,64 @@ def run(verb: str) -> None:
         installer.uninstall(where)
 
 
-def is_killed(verb: str, steps: int) -> bool:
-    """Run *verb* in a process that dies after *steps* changes; tell whether there were more."""
+def changes(verb: str, steps: int | None = None) -> list[str]:
+    """Run *verb* in a process that dies before change number *steps*, if given; return what it changed until then."""
+    reader, writer = os.pipe()
     child = os.fork()
     if not child:
         for name in ("rename", "link", "symlink", "mkdir", "unlink", "rmdir", "posix_spawnp"):
-            setattr(os, name, _dying(getattr(os, name), steps))
+            setattr(os, name, _dying(getattr(os, name), steps, writer))
         run(verb)
         os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        done = file.read().splitlines()
     _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code not in {0, KILLED}:
-        sys.exit(f"it failed with {code} instead of being killed")
-    return code == KILLED
+    if os.waitstatus_to_exitcode(status) != (0 if steps is None else KILLED):
+        sys.exit("it failed instead of being killed")
+    return done
+
+
+def _dying(function: Callable[..., Any], steps: int | None, writer: int) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> object:
+        if function.__name__ != "posix_spawnp" or _CHANGES & set(arguments[1]):
+            if len(_done) == steps:
+                os._exit(KILLED)
+            folder = "" if function.__name__ == "posix_spawnp" else Path(os.fsdecode(arguments[0])).parent
+            _done.append(f"{function.__name__} {str(folder)!r}")
+            os.write(writer, f"{_done[-1]}\n".encode())
+        return function(*arguments, **options)
+
+    return call
 
 
 _done: list[str] = []
 
 
-def _dying(function: Callable[..., Any], steps: int) -> Callable[..., Any]:
-    def call(*arguments: Any, **options: Any) -> object:
-        if function.__name__ != "posix_spawnp" or _CHANGES & set(arguments[1]):
-            if len(_done) == steps:
-                os._exit(KILLED)
-            _done.append(function.__name__)
-        return function(*arguments, **options)
-
-    return call
+def ends(rows: list[str]) -> list[int]:
+    """Return the places in *rows* that do not stand within many of the same."""
+    return [
+        place
+        for place in range(len(rows))
+        if not _SAME <= place <= len(rows) - _SAME or len(set(rows[place - _SAME : place + _SAME])) > 1
+    ]
 
 
 def main(verb: str) -> None:
     """Print the state before, and after each kill and what mends it."""
     sys.stdout.write(f"{state()}\n")
     sys.stdout.flush()
-    more, steps = True, 0
-    while more:
+    if verb == "uninstall":
+        run("install")
+    for steps in [None, *ends(changes(verb))]:
         if verb == "uninstall":
             run("install")
-        more = is_killed(verb, steps)
+        changes(verb, steps)
         if verb == "install":
             run("install")
         run("uninstall")
         sys.stdout.write(f"{state()}\n")
         sys.stdout.flush()
-        steps += 1
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def root() -> None:
 
 def new_git() -> str:
     """Return the path of a git that takes hooks from its configuration, 2.54 or newer; skip without one."""
-    folders = [*os.environ["PATH"].split(os.pathsep), str(Path(__file__).parents[2] / ".cache/git/bin")]
+    folders = [*os.environ["PATH"].split(os.pathsep), str(Path(__file__).parents[2] / ".cache/newer-git/bin")]
     found = next((path for path in (f"{folder}/git" for folder in folders) if is_new_git(path)), None)
     if found is None:
         pytest.skip("needs git 2.54 or newer")
@@ -49,6 +49,20 @@ def is_new_git(path: str) -> bool:
         return False
     major, minor = said.split()[2].split(".")[:2]
     return (int(major), int(minor)) >= (2, 54)
+
+
+def shared_memory() -> Path:
+    """Return a folder on tmpfs that we can write in; skip without one."""
+    folder = Path("/dev/shm")  # noqa: S108 - the one place on tmpfs that everybody has
+    if not os.access(folder, os.W_OK):
+        pytest.skip("needs a /dev/shm to write in")
+    return folder
+
+
+def no_runtime_directory() -> None:
+    """Skip where this user has a folder under /run/user, in which every socket of gpg has a short name."""
+    if Path(f"/run/user/{os.geteuid()}").is_dir():
+        pytest.skip("needs no /run/user, where sockets have short names")
 
 
 def pcscd() -> None:

@@ -51,7 +51,7 @@ fetch_git() { # URI
   keys=/usr/share/keyrings/debian-archive-keyring.gpg
   mkdir -p lists/partial archives/partial
   echo "deb [signed-by=$keys] $1 unstable main" >sources.list
-  for step in update "download git libc6 libpcre2-8-0 zlib1g"; do
+  for step in update "download git libc6 libpcre2-8-0 zlib1g patchelf libstdc++6 libgcc-s1"; do
     # shellcheck disable=SC2086 # a verb and its words
     apt-get -q -q -o APT::Sandbox::User= -o Dir::Etc::SourceList="$PWD/sources.list" -o Dir::Etc::SourceParts=/dev/null \
       -o Dir::State::Lists="$PWD/lists" -o Dir::State::Status=/dev/null -o Dir::Cache="$PWD" -o Acquire::Languages=none \
@@ -61,27 +61,36 @@ fetch_git() { # URI
   rm -rf lists archives pkgcache.bin srcpkgcache.bin ./*.deb
 }
 
-wrap_git() {
-  mkdir -p bin
+# Makes it a program like any other, which finds its own loader: hooks read in /proc how git was started.
+make_git() {
+  core=$PWD/root/usr/lib/git-core
   loader=$(echo "$PWD"/root/usr/lib/*/ld-linux*.so.*)
+  libraries=${loader%/*}
+  "$loader" --library-path "$libraries" root/usr/bin/patchelf --set-interpreter "$loader" --set-rpath "$libraries" \
+    --output git.new "$core/git" || return
+  chmod +x git.new
+  for path in "$core"/git*; do
+    ! cmp -s "$path" root/usr/bin/git || ln -f git.new "$path" || return
+  done
+  rm git.new
+  mkdir bin
   for name in git git-upload-pack git-receive-pack git-upload-archive; do
     cat >"bin/$name" <<END
 #!/bin/sh
-export GIT_EXEC_PATH='$PWD/bin' GIT_TEMPLATE_DIR='$PWD/root/usr/share/git-core/templates'
-exec '$loader' --argv0 $name --library-path '${loader%/*}' '$PWD/root/usr/lib/git-core/git' "\$@"
+export GIT_EXEC_PATH='$core' GIT_TEMPLATE_DIR='$PWD/root/usr/share/git-core/templates'
+exec '$core/$name' "\$@"
 END
     chmod +x "bin/$name"
   done
-  for name in git-submodule git-sh-setup git-sh-i18n; do ln -s "../root/usr/lib/git-core/$name" bin; done
 }
 
-if ! is_new git && ! is_new .cache/git/bin/git && command -v apt-get >/dev/null; then
+if ! is_new git && ! is_new .cache/newer-git/bin/git && command -v apt-get >/dev/null; then
   # shellcheck disable=SC2016 # apt fills these in
   uri=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
     sed -n 's/^Debian \(.*\/debian\/*\)$/\1/p' | head -n 1)
   if [ -n "$uri" ]; then
     say "fetching a newer git with apt"
-    rm -rf .cache/git && mkdir -p .cache/git
-    (cd .cache/git && fetch_git "$uri" && wrap_git) || say "apt could not fetch a newer git"
+    rm -rf .cache/newer-git && mkdir -p .cache/newer-git
+    (cd .cache/newer-git && fetch_git "$uri" && make_git) || say "apt could not fetch a newer git"
   fi
 fi

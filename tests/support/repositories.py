@@ -19,6 +19,13 @@ class Done(NamedTuple):
     err: str
 
 
+def at(directory: Path) -> "Repository":
+    """Return the repository, or the work tree, that is in *directory* already."""
+    found = Repository.__new__(Repository)
+    found.directory, found._git = directory, "git"
+    return found
+
+
 class Repository:
     """A work tree, or a bare repository."""
 
