@@ -5,7 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from tskeyvault import limits, names, services
 from tskeyvault.errors import NotFoundError, UsageError
-from tskeyvault.materialize import deliver, place, service
+from tskeyvault.materialize import place, service
 from tskeyvault.vault import opened
 
 from . import place as vault_place
@@ -65,7 +65,7 @@ def run(options: Namespace) -> int:
             written, kept = service.materialize(vault, order, allow_disk=options.allow_disk)
     for verb, done in (("wrote", written), ("already right", kept)):
         for name in done:
-            terminal.say(f"{verb}: {names.shown(os.path.join(order.directory, name))}")
+            terminal.say(f"{verb}: {names.shown(order.path(name))}")
     return 0
 
 
@@ -75,7 +75,7 @@ def _clean(options: Namespace) -> int:
     directory = service.directory_of(options.service, options.directory or "", os.environ)
     try:
         with place.opened(directory, allow_disk=True) as fd:
-            removed, left = deliver.clean(fd, options.service)
+            removed, left = service.clean(fd, options.service)
     except NotFoundError:
         removed, left = [], []
     for name in removed:
