@@ -74,13 +74,11 @@ def stage(parcels: Sequence[Parcel]) -> list[Staged]:
 def holds(directory: int, target: Target, content: bytes) -> bool:
     """Tell whether the directory has the file of *target* just so, with this *content*."""
     try:
-        info = os.stat(target.name, dir_fd=directory, follow_symlinks=False)
-        if (info.st_mode, info.st_uid, info.st_gid, info.st_nlink, info.st_size) != (
-            (stat.S_IFREG | target.mode, target.uid, target.gid, 1, len(content))
-        ):
-            return False
-        return files.read(directory, target.name, len(content)) == content
-    except (OSError, VaultError):
+        return (
+            _fits(directory, target, len(content))
+            and files.read(directory, target.name, len(content)) == content
+        )
+    except VaultError:
         return False
 
 
@@ -149,10 +147,21 @@ def _attributes(directory: int, name: str) -> list[str]:
 def _same(directory: int, item: Staged) -> bool:
     try:
         size = os.stat(item.temporary, dir_fd=directory, follow_symlinks=False).st_size
-        content = files.read(directory, item.temporary, size)
+        return _fits(directory, item.target, size) and holds(
+            directory, item.target, files.read(directory, item.temporary, size)
+        )
     except (OSError, VaultError):
         return False
-    return holds(directory, item.target, content)
+
+
+def _fits(directory: int, target: Target, size: int) -> bool:
+    """Tell whether the file of *target* is there with its mode and owner and of this *size*."""
+    try:
+        info = os.stat(target.name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    wanted = (stat.S_IFREG | target.mode, target.uid, target.gid, 1, size)
+    return (info.st_mode, info.st_uid, info.st_gid, info.st_nlink, info.st_size) == wanted
 
 
 def _identity(directory: int, name: str) -> _Identity | None:
