@@ -19,7 +19,6 @@ _PROPERTIES = (
     "ExecStartPre", "ExecStart", "RuntimeDirectory", "EnvironmentFiles", "Environment", "LoadCredential", "LoadCredentialEncrypted",
     "BindPaths", "BindReadOnlyPaths", "ReadWritePaths", "ReadOnlyPaths",
 )  # fmt: skip
-_WELL = {"active", "inactive", "reloading"}
 _BOOTING = {"initializing", "starting"}
 
 
@@ -53,21 +52,29 @@ def using(delivery: Delivery, listed: tuple[str, ...]) -> list[str]:
 
 
 def restart(units: list[str], *, reload: bool) -> list[str]:
-    """Restart those *units* that run, or reload them; return those that failed.
+    """Restart those *units* that run, or reload them, one after the other; return those that failed.
 
-    While the system starts it is only asked for: a unit that the start waits for would wait for itself.
+    One that was restarted with another of them, which it depends on, is not restarted again. While
+    the system starts it is only asked for: a unit that the start waits for would wait for itself.
     """
     state = _systemctl("is-system-running", seconds=ASK_SECONDS).output.strip()
     options = ["--no-block"] if state in _BOOTING else []
-    if reload:
-        return [unit for unit in units if _systemctl("try-reload-or-restart", *options, "--", unit).status]
-    # All at once, for a restart of one may be that of another.
-    if not _systemctl("try-restart", *options, "--", *units).status:
-        return []
-    shown = [_systemctl("is-failed", "--", unit, seconds=ASK_SECONDS) for unit in units]
-    return [
-        unit for unit, said in zip(units, shown, strict=True) if said.output.strip() not in _WELL
-    ] or units
+    verb = "try-reload-or-restart" if reload else "try-restart"
+    before = {unit: _start(unit) for unit in units}
+    failed = []
+    for unit in units:
+        if options or _start(unit) == before[unit]:
+            done = _systemctl(verb, *options, "--", unit)
+        else:
+            done = _systemctl("start", "--job-mode=fail", "--", unit)  # waits for the start that goes on
+        if done.status:
+            failed.append(unit)
+    return failed
+
+
+def _start(unit: str) -> str:
+    """Return what is another with every start of *unit*, also with one that is to come."""
+    return _systemctl("show", "--property=InvocationID,Job", "--", unit, seconds=ASK_SECONDS).output
 
 
 def _shown(name: str) -> dict[str, str]:
