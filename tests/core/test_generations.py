@@ -1,7 +1,9 @@
 """The layout "generations": readers see a whole set, the old one or the new, whatever is killed or planted."""
 
+import contextlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from support import needs
 from tskeyvault import files
-from tskeyvault.errors import DeliveryError, IntegrityError
+from tskeyvault.errors import DeliveryError, IntegrityError, NotFoundError
 from tskeyvault.materialize import default, generations
 from tskeyvault.materialize.deliver import Parcel
 from tskeyvault.spec import Target
@@ -388,3 +390,29 @@ def test_a_directory_that_is_exchanged_while_it_is_made_is_not_written_into(
         desk.deliver(TWO)
     assert desk.current() == ONE
     assert list((desk.path / "stolen").iterdir()) == []
+
+
+def test_a_reader_finds_a_whole_set_while_sets_are_exchanged(desk: Desk) -> None:
+    sets = [dict.fromkeys(("a", "b", "c", "d"), bytes([number])) for number in range(40)]
+    desk.deliver(sets[0])
+    found: list[dict[str, bytes]] = []
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            with (
+                contextlib.suppress(NotFoundError, FileNotFoundError),  # two sets have passed meanwhile
+                files.directory(str(desk.path / "current")) as fd,
+            ):
+                found.append({name: files.read(fd, name, 1) for name in sets[0]})
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for contents in sets[1:]:
+            desk.deliver(contents)
+    finally:
+        over.set()
+        reader.join()
+    assert found
+    assert all(it in sets for it in found)

@@ -93,6 +93,12 @@ def test_both_layouts_are_delivered_and_found(runtime: Path) -> None:
     assert picture(runtime) == before
 
 
+@pytest.mark.usefixtures("vault")
+def test_the_values_of_a_template_can_be_given_to_a_process() -> None:
+    done = run_vault("run", "b", "--", "sh", "-c", 'printf %s "$ONE"')
+    assert done == Result(0, VALUE, "")
+
+
 def test_what_would_change_is_told_and_not_done(runtime: Path) -> None:
     put("t/two", VALUE[::-1])
     before = picture(runtime)

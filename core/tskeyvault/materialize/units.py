@@ -30,9 +30,9 @@ class Delivery(NamedTuple):
 
 
 def using(delivery: Delivery, listed: tuple[str, ...]) -> list[str]:
-    """Return which of the units *listed* are on this host: their names, and for a template those of its instances.
+    """Return which of the units *listed* run on this host: their names, and for a template those of its instances.
 
-    Raises DeliveryError when none is, or when one does not get the files of the *delivery*.
+    Raises DeliveryError when none is there, or when one does not get the files of the *delivery*.
     """
     found: dict[str, str] = {}
     for name in listed:
@@ -48,7 +48,11 @@ def using(delivery: Delivery, listed: tuple[str, ...]) -> list[str]:
                 f"unit '{name}' does not get its files, and so is not restarted",
                 f"ExecStartPre= with 'materialize {delivery.service}', or a path below {delivery.directories[0]}, shows that it does",
             )
-    return list(found)
+    return [
+        name
+        for name, properties in found.items()
+        if not re.search(r"^ActiveState=(inactive|failed)$", properties, re.MULTILINE)
+    ]
 
 
 def restart(units: list[str], *, reload: bool) -> list[str]:
@@ -84,7 +88,7 @@ def _shown(name: str) -> dict[str, str]:
     pattern = f"{base}@*.service".replace("\\", "\\\\") if at else name
     done = _systemctl(
         "show",
-        f"--property={','.join(('Id', 'LoadState', *_PROPERTIES))}",
+        f"--property={','.join(('Id', 'LoadState', 'ActiveState', *_PROPERTIES))}",
         "--",
         pattern,
         seconds=ASK_SECONDS,
