@@ -145,6 +145,37 @@ def stage(
     return name
 
 
+def stage_directory(fd: int) -> tuple[str, int]:
+    """Make a directory of ours that only we can enter in the directory *fd*; return its temporary name and descriptor.
+
+    Raises IntegrityError when whoever owns *fd* has put another one in its place.
+    """
+    name = f".vault-{os.urandom(8).hex()}"
+    try:
+        os.mkdir(name, 0o700, dir_fd=fd)
+    except OSError as error:
+        raise _explained(error, "a temporary directory") from None
+    made = descend(fd, [name])
+    info = os.fstat(made)
+    if (stat.S_IMODE(info.st_mode) & 0o777, info.st_uid) != (0o700, os.geteuid()):
+        os.close(made)
+        raise IntegrityError("a temporary directory was exchanged")
+    for attribute in ("system.posix_acl_default", "system.posix_acl_access"):  # which it may have inherited
+        with contextlib.suppress(OSError):
+            os.removexattr(made, attribute)
+    return name, made
+
+
+def stage_link(fd: int, target: str) -> str:
+    """Make a symbolic link to *target* in the directory *fd*; return its temporary name."""
+    name = f".vault-{os.urandom(8).hex()}"
+    try:
+        os.symlink(target, name, dir_fd=fd)
+    except OSError as error:
+        raise _explained(error, "a temporary link") from None
+    return name
+
+
 def sync_all(fd: int) -> None:
     """Bring everything on the file system of *fd* to the disk: for many files a hundred times faster than one by one.
 
@@ -215,6 +246,29 @@ def discard(fd: int, name: str) -> None:
         os.unlink(name, dir_fd=fd)
 
 
+def discard_whole(fd: int, name: str) -> None:
+    """Remove *name* from the directory *fd*, if it can be: a file, a link, or a directory with the files right in it.
+
+    No link is followed, and a directory that holds directories stays.
+    """
+    try:
+        os.unlink(name, dir_fd=fd)
+    except IsADirectoryError:
+        pass
+    except OSError:
+        return
+    else:
+        return
+    with contextlib.suppress(OSError, VaultError):
+        inside = descend(fd, [name])
+        try:
+            for entry in os.listdir(inside):
+                discard(inside, entry)
+        finally:
+            os.close(inside)
+        os.rmdir(name, dir_fd=fd)
+
+
 def is_temporary(name: str) -> bool:
     """Tell whether *name* is one that :func:`stage` gives."""
     return _TEMPORARY.fullmatch(name) is not None
@@ -224,7 +278,7 @@ def sweep(fd: int) -> None:
     """Remove what killed runs have left in the directory *fd*. The caller holds its lock."""
     for name in os.listdir(fd):
         if is_temporary(name):
-            discard(fd, name)
+            discard_whole(fd, name)
 
 
 def _explained(error: OSError, name: str) -> VaultError:

@@ -1,4 +1,4 @@
-"""The one validator of names: of secrets, services, delivered files, plugins and variables."""
+"""The one validator of names: of secrets, services, delivered files, plugins, variables and units."""
 
 import re
 from typing import NamedTuple
@@ -34,6 +34,8 @@ _LOADER = re.compile(
 )
 """Variables by which a loader or an interpreter finds code; the list cannot be complete."""
 _PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
+_MAX_UNIT = 255
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
 
 
@@ -135,6 +137,21 @@ def variable(text: str) -> str:
     if _LOADER.fullmatch(text):
         raise NameInvalidError(f"variable '{text}' can make a program load code, and so is not for secrets")
     return text
+
+
+def unit(text: str) -> str:
+    """Return *text* when it may name a service unit of systemd; a template, ``x@.service``, stands for its instances.
+
+    Raises NameInvalidError.
+    """
+    if not is_unit(text):
+        raise NameInvalidError(f"unit '{shown(text)}': not the name of a service unit", "like web.service")
+    return text
+
+
+def is_unit(text: str) -> bool:
+    """Tell whether *text* may name a service unit."""
+    return _UNIT.fullmatch(text) is not None and len(text) <= _MAX_UNIT
 
 
 def _objection(text: str) -> str:

@@ -3,13 +3,15 @@
 import re
 from typing import NamedTuple
 
-from . import names, toml
+from . import names, template, toml
 from .errors import ConfigError
 from .names import Reference
 from .toml import Table
 
-FORMATS = ("raw", "line", "env", "json")
+FORMATS = ("raw", "line", "env", "json", "template")
+LAYOUTS = ("files", "generations")
 
+_MAX_UNITS = 100
 _MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 
 
@@ -20,13 +22,15 @@ class File(NamedTuple):
     secret: Reference | None
     """The one secret in it (formats raw and line), or None."""
     values: tuple[tuple[str, Reference], ...]
-    """Variable and secret, in order (formats env and json), or nothing."""
+    """Variable and secret, in order (formats env, json and template), or nothing."""
     format: str
     mode: int
     owner: str
     """A user's name or number; ``""`` is the owner of the directory."""
     group: str
     """A group's name or number; ``""`` is the group of the directory, or the owner's own."""
+    template: str = ""
+    """The text that the values are put into (format template), or ``""``."""
 
     @property
     def references(self) -> tuple[Reference, ...]:
@@ -38,6 +42,12 @@ class Service(NamedTuple):
     """One service."""
 
     files: tuple[File, ...]
+    units: tuple[str, ...]
+    """The service units of systemd that use what is delivered."""
+    reload: bool
+    """Whether these are reloaded when a file has changed; otherwise they are restarted."""
+    layout: str
+    """``files``: right in the directory; ``generations``: below ``current``, exchanged as a whole."""
 
 
 def mode(text: str) -> int:
@@ -60,14 +70,20 @@ def file_of(name: str, entries: Table, where: str) -> File:
 
     Raises ConfigError.
     """
-    toml.known(entries, ("secret", "values", "format", "mode", "owner", "group"), where)
-    text = {key: toml.text(entries, key, where) for key in ("format", "mode", "owner", "group")}
+    toml.known(entries, ("secret", "values", "format", "template", "mode", "owner", "group"), where)
+    text = {key: toml.text(entries, key, where) for key in ("format", "template", "mode", "owner", "group")}
     values = toml.table(entries.get("values", {}), f"{where} values")
     form = text["format"] or "raw"
     if form not in FORMATS:
         raise ConfigError(f"{where}: format is not one of {', '.join(FORMATS)}")
-    if ("secret" in entries) == bool(values) or bool(values) != (form in {"env", "json"}):
-        raise ConfigError(f"{where}: formats raw and line take 'secret', env and json take 'values'")
+    if ("secret" in entries) == bool(values) or bool(values) != (form in {"env", "json", "template"}):
+        raise ConfigError(
+            f"{where}: formats raw and line take 'secret', env, json and template take 'values'"
+        )
+    if bool(text["template"]) != (form == "template"):
+        raise ConfigError(f"{where}: 'template', a text, goes with format template")
+    if form == "template":
+        toml.checked(lambda it: template.check(it, values), text["template"], f"{where} template")
     return File(
         name=toml.checked(lambda it: names.component(it, "file"), name, where),
         secret=toml.checked(names.reference, entries["secret"], f"{where} secret") if "secret" in entries else None,
@@ -76,6 +92,7 @@ def file_of(name: str, entries: Table, where: str) -> File:
         mode=toml.checked(mode, text["mode"] or "0400", where),
         owner=text["owner"],
         group=text["group"],
+        template=text["template"],
     )  # fmt: skip
 
 
@@ -87,17 +104,39 @@ def service(name: str, value: object) -> Service:
     where = f"[services.{names.shown(name)}]"
     toml.checked(lambda it: names.component(it, "service"), name, where)
     entries = toml.table(value, where)
-    toml.known(entries, ("files",), where)
+    toml.known(entries, ("files", "units", "reload", "layout"), where)
     files = toml.table(entries.get("files"), f"{where} files")
     if not files:
         raise ConfigError(f"{where}: has no files")
+    layout = toml.text(entries, "layout", where) or "files"
+    if layout not in LAYOUTS:
+        raise ConfigError(f"{where}: layout is not one of {', '.join(LAYOUTS)}")
     return Service(
-        tuple(
+        files=tuple(
             file_of(
                 key,
                 toml.table(entry, f"{where} files.{names.shown(key)}"),
                 f"{where} files.{names.shown(key)}",
             )
             for key, entry in files.items()
-        )
+        ),
+        units=units(name, entries, where),
+        reload=toml.truth(entries, "reload", where),
+        layout=layout,
     )
+
+
+def units(name: str, entries: Table, where: str) -> tuple[str, ...]:
+    """Return the units of the service *name*: those that *entries* lists, or the one that is called like it.
+
+    Raises ConfigError.
+    """
+    if "units" not in entries:
+        own = f"{name}.service"
+        return (own,) if names.is_unit(own) else ()
+    listed = entries["units"]
+    if not isinstance(listed, list) or not listed or len(listed) > _MAX_UNITS:
+        raise ConfigError(
+            f"{where}: units is not a list of names, at most {_MAX_UNITS}", 'units = ["web.service"]'
+        )
+    return tuple(dict.fromkeys(toml.checked(names.unit, one, f"{where} units") for one in listed))

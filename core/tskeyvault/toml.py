@@ -66,6 +66,17 @@ def text(entries: Table, key: str, where: str) -> str:
     return value
 
 
+def truth(entries: Table, key: str, where: str) -> bool:
+    """Return what is under *key*, true or false; False when there is nothing.
+
+    Raises ConfigError.
+    """
+    value = entries.get(key, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{where}: {key} is neither true nor false")
+    return value
+
+
 def checked(check: Callable[[str], T], value: object, where: str) -> T:
     """Return what *check* makes of the text *value*, with *where* before what it says.
 

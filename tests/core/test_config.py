@@ -87,6 +87,99 @@ def test_the_defaults_of_a_file() -> None:
     assert file == File("key", Reference("", "a"), (), "raw", 0o400, "", "")
 
 
+def test_the_defaults_of_a_service() -> None:
+    web = parsed(file_table('secret = "a"')).service("web")
+    assert (web.units, web.reload, web.layout) == (("web.service",), False, "files")
+    spaced = parsed(file_table('secret = "a"').replace("web", '"web *"')).service("web *")
+    assert spaced.units == ()  # no unit can be called so, and systemctl would take it for a pattern
+
+
+def test_what_a_service_says_of_its_units() -> None:
+    table = '[services.web]\nlayout = "generations"\nreload = true\nunits = ["b.service", "w@.service", "b.service"]\n'
+    web = parsed(file_table('secret = "a"') + table).service("web")
+    assert (web.units, web.reload, web.layout) == (("b.service", "w@.service"), True, "generations")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "units = []",
+        'units = "web.service"',
+        "units = [1]",
+        'units = ["web"]',
+        'units = ["web.socket"]',
+        'units = ["*.service"]',
+        'units = ["a b.service"]',
+        'units = ["../a.service"]',
+        'units = ["--force\\n.service"]',
+        f'units = ["{"a" * 256}.service"]',
+        f"units = {[f'u{number}.service' for number in range(101)]}",
+        'reload = "yes"',
+        "reload = 1",
+        'layout = "file"',
+        "layout = true",
+    ],
+)
+def test_units_reload_and_layout_of_the_wrong_kind_are_refused(lines: str) -> None:
+    assert "[services.web]" in refusal(f'{file_table("""secret = "a" """)}[services.web]\n{lines}\n').message
+
+
+def template_table(text: str, values: str = '{ A = "a" }') -> str:
+    return file_table(f'format = "template"\ntemplate = {text}\nvalues = {values}')
+
+
+def test_a_template() -> None:
+    (file,) = parsed(template_table('"x=${A} $$1 ${A}\\n"')).service("web").files
+    assert (file.format, file.template) == ("template", "x=${A} $$1 ${A}\n")
+    assert file.references == (Reference("", "a"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("${A} ${B}", "'B' has no value", 'values = { NAME = "a/secret" }'),
+        ("nothing", "does not use 'A'", "${NAME}"),
+        ("$$A $${A}", "does not use 'A'", "${NAME}"),
+        ("${A}\\n$A", "a lone dollar in line 2", "$$ is a dollar"),
+        ("${A} $$$", "a lone dollar in line 1", "$$ is a dollar"),
+        ("${A", "a lone dollar in line 1", ""),
+        ("${}${A}", "a lone dollar in line 1", ""),
+        ("${ A }", "a lone dollar in line 1", ""),
+        ("${A:-x}", "a lone dollar in line 1", ""),
+        ("${A.__class__}", "a lone dollar in line 1", ""),
+        ("${A}$(cat /etc/passwd)", "a lone dollar in line 1", ""),
+        ("${A}${file:/etc/passwd}", "a lone dollar in line 1", ""),
+        ("${\\u0410}", "a lone dollar in line 1", ""),
+        ("${A}" + "x" * (1 << 16), "is larger than 65536 bytes", ""),
+        ("${A}" + "é" * (1 << 15), "is larger than 65536 bytes", ""),
+        ("${" + "B" * 300 + "}", "has no value", ""),
+        ("", "'template', a text, goes with format template", ""),
+    ],
+)  # fmt: skip
+def test_a_template_says_nothing_but_names_and_exactly_those_that_have_values(
+    text: str, message: str, hint: str
+) -> None:
+    error = refusal(template_table(f'"{text}"'))
+    assert message in error.message
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'format = "env"\ntemplate = "${A}"\nvalues = { A = "a" }',
+        'secret = "a"\ntemplate = "x"',
+        'secret = "a"\nformat = "template"\ntemplate = "x"',
+        'format = "template"\nvalues = { A = "a" }',
+        'format = "template"\ntemplate = 1\nvalues = { A = "a" }',
+        'format = "template"\ntemplate = "${PATH}"\nvalues = { PATH = "a" }',
+        'format = "template"\ntemplate = "${A}"\nvalues = { A = "../a" }',
+    ],
+)
+def test_a_template_goes_with_its_format_and_with_values(lines: str) -> None:
+    refusal(file_table(lines))
+
+
 @pytest.mark.parametrize(
     ("text", "key", "nearest"),
     [
@@ -109,9 +202,7 @@ def test_an_unknown_key_that_is_near_nothing_shows_what_there_may_be() -> None:
     assert refusal(VAULT + "zzzzzz = 1").hint == "it may have: format, id, backend"
 
 
-@pytest.mark.parametrize(
-    "key", ["directory", "path", "command", "program", "exec", "home", "module", "template"]
-)
+@pytest.mark.parametrize("key", ["directory", "path", "command", "program", "exec", "home", "module"])
 @pytest.mark.parametrize("place", [VAULT, f"{VAULT}[services.web]\n", file_table('secret = "a"')])
 def test_nothing_committed_can_name_a_directory_a_program_or_code(place: str, key: str) -> None:
     assert f"unknown key '{key}'" in refusal(f'{place}{key} = "/tmp/x"\n').message
@@ -211,7 +302,7 @@ def test_what_is_missing_is_named() -> None:
         'values = { 1A = "a" }\nformat = "env"',
         'values = { "A B" = "a" }\nformat = "json"',
         'values = { A = "../a" }\nformat = "env"',
-        'secret = "a"\nformat = "template"',
+        'secret = "a"\nformat = "other"',
     ],
 )
 def test_secret_goes_with_raw_and_line_and_values_with_env_and_json(lines: str) -> None:

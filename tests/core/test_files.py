@@ -423,10 +423,13 @@ def test_only_our_own_leftovers_are_swept(folder: int, path: Path) -> None:
     for name in foreign:
         (path / name).write_text("foreign")
         assert not files.is_temporary(name)
-    (path / ".vault-0123456789abcdef").mkdir()
+    for name in (".vault-0123456789abcdef", ".vault-0123456789abcde0"):
+        (path / name).mkdir()
+    (path / ".vault-0123456789abcdef/file").write_text("left")
+    (path / ".vault-0123456789abcde0/deep").mkdir()
     assert all(files.is_temporary(name) for name in ours)
     files.sweep(folder)
-    assert {entry.name for entry in path.iterdir()} == {*foreign, ".vault-0123456789abcdef"}
+    assert {entry.name for entry in path.iterdir()} == {*foreign, ".vault-0123456789abcde0"}
     assert all((path / name).read_text() == "foreign" for name in foreign)
 
 

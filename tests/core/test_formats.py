@@ -36,6 +36,12 @@ def of_values(form: str, values: dict[str, bytes]) -> bytes:
     return formats.render(file, {references[name]: data for name, data in values.items()})
 
 
+def of_template(text: str, values: dict[str, bytes]) -> bytes:
+    references = {name: Reference("", f"a/{name}") for name in values}
+    file = File("file", None, tuple(references.items()), "template", 0o400, "", "", text)
+    return formats.render(file, {references[name]: data for name, data in values.items()})
+
+
 def refusal(form: str, data: bytes) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
         of_secret(form, data) if form in {"raw", "line"} else of_values(form, {"A": b"good", "B": data})
@@ -199,6 +205,39 @@ def test_json_is_one_object_of_the_very_texts(values: dict[str, str]) -> None:
     assert list(json.loads(data)) == list(values)
     assert data.endswith(b"}\n")
     assert data.count(b"\n") == 1
+
+
+def test_env_refuses_what_no_program_could_be_given() -> None:
+    longest = b"x" * ((128 << 10) - len("A=") - 1)
+    assert of_values("env", {"A": longest}) == b"A=" + longest + b"\n"
+    assert refusal("env", longest + b"x").message.endswith("is too long for a variable")
+
+
+def test_a_template_has_its_values_in_it() -> None:
+    key = made_key()
+    text = "[db]\npassword = ${A}\nprice = 5$$\nagain ${A}${B}$${B}"
+    made = of_template(text, {"A": key + b"\n", "B": b"  b \\"})
+    assert made == b"[db]\npassword = %b\nprice = 5$\nagain %b  b \\${B}" % (key, key)
+
+
+@pytest.mark.parametrize("value", [*TRICKY, "${A}", "${B}", "$${B}", "$", "${", "\\1", "\\g<1>", "{0}", "%s"])
+def test_what_is_put_in_is_not_looked_at_again(value: str) -> None:
+    made = of_template("${A}|${B}|${A}", {"A": value.encode(), "B": b"other"})
+    assert made == f"{value}|other|{value}".encode()
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"a\nb", b"a\r", b"a\0", b"\xff"])
+def test_a_template_refuses_a_value_that_is_not_one_line_of_text(data: bytes) -> None:
+    with pytest.raises(DeliveryError, match="secret 'a/B' "):
+        of_template("${A}${B}", {"A": b"good", "B": data})
+
+
+def test_a_template_makes_no_more_than_a_secret_may_hold() -> None:
+    value = b"x" * (1 << 20)
+    assert of_template("${A}" * 16, {"A": value}) == value * 16
+    for text in ("${A}" * 17, "${A}" * 16 + "$$", "${A}" * 16 + "x${A}", "${A}" * 16_000):
+        with pytest.raises(DeliveryError, match="what the template makes is larger than 16777216 bytes"):
+            of_template(text, {"A": value})
 
 
 def test_variables_keep_their_order() -> None:

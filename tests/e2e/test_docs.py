@@ -112,7 +112,8 @@ def test_what_the_readme_does_in_use_works_as_one_session(tmp_path: Path) -> Non
 
 
 def test_the_commands_for_a_new_host_say_what_the_document_says(host: Host) -> None:
-    keygen, clone, listed, check = host.said
+    keygen, clone, listed, check, *changed = host.said
+    assert changed == ["", "", ""]  # nothing is delivered yet
     assert re.search(r"^age1[0-9a-z]{58}$", keygen, re.MULTILINE)
     assert "Cloning into '/srv/vault'" in clone
     assert f"{KEY}\n" in listed
@@ -124,7 +125,7 @@ def test_the_commands_for_a_new_host_say_what_the_document_says(host: Host) -> N
 def test_every_service_that_the_documents_describe_can_be_delivered(host: Host) -> None:
     tables = "".join(text for name in (README, DOCUMENT) for text in documents.texts(name, "toml"))
     names = set(re.findall(r"^\[services\.([\w-]+)\.", tables, re.MULTILINE))
-    assert names == {"sidecar", "tailscale-sidecar"}
+    assert names == {"sidecar", "tailscale-sidecar", "web"}
     for name in names:
         assert "can be delivered to" in host.vault("--vault", "/srv/vault", "materialize", name, "--check")
 

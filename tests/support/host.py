@@ -33,6 +33,25 @@ secret = "three"
 [services.stranger.files.key]
 secret = "one"
 owner = "nosuchuser"
+
+[services.left.files.key]
+secret = "one"
+[services.right]
+reload = true
+[services.right.files.key]
+secret = "two"
+[services.many]
+units = ["many@.service"]
+[services.many.files.key]
+secret = "three"
+[services.thief]
+units = ["thief.service", "left.service"]
+[services.thief.files.key]
+secret = "three"
+[services.lost]
+units = ["nosuch.service", "nosuch@.service"]
+[services.lost.files.key]
+secret = "three"
 """
 
 

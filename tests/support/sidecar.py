@@ -10,9 +10,17 @@ import sys
 
 
 def main(arguments: list[str]) -> None:
-    """Read the key, report it, and wait to be stopped."""
+    """Read the key, report it, again at every SIGHUP, and wait to be stopped."""
     sys.stdout.write("the sidecar runs\n")
     sys.stdout.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    while True:
+        report(arguments)
+        signal.sigwait({signal.SIGHUP})
+
+
+def report(arguments: list[str]) -> None:
+    """Read the key, and tell systemd what it is like."""
     proof: dict[str, object] = {"uid": os.getuid(), "gid": os.getgid()}
     if arguments[0] == "--environment":
         data = os.environb[arguments[1].encode()]
@@ -25,7 +33,6 @@ def main(arguments: list[str]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1))
         manager.send(b"READY=1\nSTATUS=" + json.dumps(proof).encode())
-    signal.pause()
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from tskeyvault import limits, names, services
-from tskeyvault.errors import NotFoundError, UsageError
-from tskeyvault.materialize import deliver, place, service
-from tskeyvault.vault import opened
+from tskeyvault.errors import NotFoundError, UsageError, VaultError
+from tskeyvault.materialize import place, service
+from tskeyvault.materialize.delivered import Deliveries, Place
+from tskeyvault.vault import Vault, opened
 
 from . import place as vault_place
 from . import terminal
@@ -33,10 +34,16 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--check", action="store_true", help="do everything but write")
     parser.add_argument(
+        "--changed",
+        action="store_true",
+        help="only say which files would change, of SERVICE or all; 1 if any",
+    )
+    parser.add_argument("--json", action="store_true", help="... as JSON")
+    parser.add_argument(
         "--clean", action="store_true", help="remove what was delivered for SERVICE, and nothing else"
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=SECONDS, metavar="S", help="seconds for all of it (default: 60)"
+        "--timeout", type=seconds, default=SECONDS, metavar="S", help="seconds for all of it (default: 60)"
     )
     parser.add_argument(
         "--allow-disk", action="store_true", help="also into a directory that is not on tmpfs"
@@ -45,28 +52,83 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Deliver all or nothing, and say on standard error what was written."""
+    if options.changed:
+        return _changed(options)
     if bool(options.service) == bool(options.secret) or bool(options.secret) != bool(options.to):
         raise UsageError("either SERVICE, or --secret NAME with --to PATH", "vault materialize --help")
+    if options.json:
+        raise UsageError("--json goes with --changed")
     with limits.deadline(options.timeout, "materialize"):
         if options.clean:
             return _clean(options)
         limits.protect_memory()
         plugin = names.reference(options.secret).plugin if options.secret else ""
         with opened(vault_place(options), os.environ, terminal.USER, plugin) as vault:
-            if options.service:
-                directory = service.directory_of(options.service, options.directory or "", os.environ)
-                order = service.order_of(options.service, directory, vault)
-            else:
-                order = service.single(options.to, _single_file(options))
-            if options.check:
-                ready = service.check(vault, order, allow_disk=options.allow_disk)
-                terminal.say(f"can be delivered to {order.directory}: {', '.join(ready)}")
-                return 0
-            written, kept = service.materialize(vault, order, allow_disk=options.allow_disk)
+            return _deliver(vault, options)
+
+
+def _deliver(vault: Vault, options: Namespace) -> int:
+    if options.service:
+        directory = service.directory_of(options.service, options.directory or "", os.environ)
+        order = service.order_of(options.service, directory, vault)
+    else:
+        order = service.single(options.to, _single_file(options))
+    if options.check:
+        ready = service.check(vault, order, allow_disk=options.allow_disk)
+        terminal.say(f"can be delivered to {order.directory}: {', '.join(ready)}")
+        return 0
+    if options.service:
+        _remember(vault, order, allow_disk=options.allow_disk)
+    written, kept = service.materialize(vault, order, allow_disk=options.allow_disk)
     for verb, done in (("wrote", written), ("already right", kept)):
         for name in done:
-            terminal.say(f"{verb}: {names.shown(os.path.join(order.directory, name))}")
+            terminal.say(f"{verb}: {names.shown(order.path(name))}")
     return 0
+
+
+def _remember(vault: Vault, order: service.Order, *, allow_disk: bool) -> None:
+    """Let ``vault apply`` know, before anything is written; a service starts without that too."""
+    try:
+        memory = Deliveries(vault, os.environ)
+        memory.remember(order.service, order.directory, allow_disk=allow_disk, waiting=False)
+    except VaultError as error:
+        terminal.warn(f"{error.message}: vault apply will leave service '{order.service}' alone")
+
+
+def _changed(options: Namespace) -> int:
+    """Say which files would change: where the service was delivered, or would be."""
+    if (
+        options.secret
+        or options.to
+        or options.check
+        or options.clean
+        or (options.directory and not options.service)
+    ):
+        raise UsageError("--changed goes with SERVICE, or alone for all that are delivered here")
+    from tskeyvault.materialize import apply
+
+    from . import apply as whole
+
+    limits.protect_memory()
+    with (
+        limits.deadline(options.timeout, "materialize"),
+        opened(vault_place(options), os.environ, terminal.USER) as vault,
+    ):
+        memory = Deliveries(vault, os.environ)
+        if options.service:
+            vault.settings.service(options.service)
+            known = (
+                []
+                if options.directory
+                else apply.places_of(options.service, memory.services.get(options.service, []))
+            )
+            directory = service.directory_of(options.service, options.directory or "", os.environ)
+            places = {options.service: known or [Place(directory, -1, options.allow_disk, waiting=False)]}
+            reports = apply.look(vault, places, restart=False)
+        else:
+            found, unsafe = whole.delivered(vault, memory, ())
+            reports = [*unsafe, *apply.look(vault, found, restart=False)]
+    return whole.tell(reports, json=options.json, would=True)
 
 
 def _clean(options: Namespace) -> int:
@@ -75,7 +137,7 @@ def _clean(options: Namespace) -> int:
     directory = service.directory_of(options.service, options.directory or "", os.environ)
     try:
         with place.opened(directory, allow_disk=True) as fd:
-            removed, left = deliver.clean(fd, options.service)
+            removed, left = service.clean(fd, options.service)
     except NotFoundError:
         removed, left = [], []
     for name in removed:
@@ -90,11 +152,12 @@ def _single_file(options: Namespace) -> services.File:
     return services.file_of(os.path.basename(os.path.abspath(options.to)), entries, "--to")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return the number of seconds that *text* says. Raises ArgumentTypeError above an hour."""
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:  # noqa: PLR2004 - an hour
+        number = 0.0
+    if not 0 < number <= 3600:  # noqa: PLR2004 - an hour
         raise ArgumentTypeError("a number of seconds, up to 3600")
-    return seconds
+    return number

@@ -24,8 +24,10 @@ class Parcel(NamedTuple):
     """Stages the content for the target and returns the temporary name (``vault_materialize``)."""
 
 
-class _Staged(NamedTuple):
-    name: str
+class Staged(NamedTuple):
+    """A file that lies under a temporary name, as ordered."""
+
+    target: Target
     temporary: str
 
 
@@ -40,15 +42,10 @@ def deliver(directory: int, service: str, parcels: Sequence[Parcel]) -> list[str
     """
     with limits.locked(directory, "the directory"):
         files.sweep(directory)
-        staged: list[_Staged] = []
         try:
             for parcel in parcels:
                 files.refuse_directory(directory, parcel.target.name)
-                temporary = parcel.write(parcel.target)
-                if temporary in {item.temporary for item in staged}:
-                    raise PluginError("a plugin staged one file for two targets")
-                staged.append(_Staged(parcel.target.name, temporary))
-                _verify(parcel.target, temporary)
+            staged = stage(parcels)
             changed = [item for item in staged if not _same(directory, item)]
             with limits.uninterrupted():
                 _commit(directory, service, changed)
@@ -56,7 +53,38 @@ def deliver(directory: int, service: str, parcels: Sequence[Parcel]) -> list[str
             # Not only what is in the list: a signal may have come before a name got there.
             with limits.uninterrupted():
                 files.sweep(directory)
-    return [item.name for item in changed]
+    return [item.target.name for item in changed]
+
+
+def stage(parcels: Sequence[Parcel]) -> list[Staged]:
+    """Let all *parcels* be written under temporary names, and check each.
+
+    Raises DeliveryError, PluginError.
+    """
+    staged: list[Staged] = []
+    for parcel in parcels:
+        temporary = parcel.write(parcel.target)
+        if temporary in {item.temporary for item in staged}:
+            raise PluginError("a plugin staged one file for two targets")
+        staged.append(Staged(parcel.target, temporary))
+        _verify(parcel.target, temporary)
+    return staged
+
+
+def holds(directory: int, target: Target, content: bytes) -> bool:
+    """Tell whether the directory has the file of *target* just so, with this *content*."""
+    try:
+        return (
+            _fits(directory, target, len(content))
+            and files.read(directory, target.name, len(content)) == content
+        )
+    except VaultError:
+        return False
+
+
+def is_delivered(directory: int, service: str) -> bool:
+    """Tell whether there is a record of what was delivered for *service*."""
+    return files.exists(directory, _record_name(service))
 
 
 def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
@@ -78,20 +106,19 @@ def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
     return removed, left
 
 
-def _commit(directory: int, service: str, changed: Sequence[_Staged]) -> None:
+def _commit(directory: int, service: str, changed: Sequence[Staged]) -> None:
     if not changed:
         return
     if service:
         # Before the renames, with the old files and the new: true at whatever point we are killed.
         record = _recorded(directory, service)
         for item in changed:
-            old, new = _identity(directory, item.name), _identity(directory, item.temporary)
-            record[item.name] = [one for one in record.get(item.name, []) if one == old] + (
-                [new] if new else []
-            )
+            name = item.target.name
+            old, new = _identity(directory, name), _identity(directory, item.temporary)
+            record[name] = [one for one in record.get(name, []) if one == old] + ([new] if new else [])
         files.write(directory, _record_name(service), json.dumps(record).encode(), mode=0o600)
     for item in changed:
-        files.replace(directory, item.temporary, item.name)
+        files.replace(directory, item.temporary, item.target.name)
     files.sync(directory)
 
 
@@ -117,21 +144,24 @@ def _attributes(directory: int, name: str) -> list[str]:
         return []  # no such thing here
 
 
-def _same(directory: int, item: _Staged) -> bool:
+def _same(directory: int, item: Staged) -> bool:
     try:
-        new = os.stat(item.temporary, dir_fd=directory, follow_symlinks=False)
-        old = os.stat(item.name, dir_fd=directory, follow_symlinks=False)
+        size = os.stat(item.temporary, dir_fd=directory, follow_symlinks=False).st_size
+        return _fits(directory, item.target, size) and holds(
+            directory, item.target, files.read(directory, item.temporary, size)
+        )
+    except (OSError, VaultError):
+        return False
+
+
+def _fits(directory: int, target: Target, size: int) -> bool:
+    """Tell whether the file of *target* is there with its mode and owner and of this *size*."""
+    try:
+        info = os.stat(target.name, dir_fd=directory, follow_symlinks=False)
     except OSError:
         return False
-    if (old.st_mode, old.st_uid, old.st_gid, old.st_nlink, old.st_size) != (
-        (new.st_mode, new.st_uid, new.st_gid, 1, new.st_size)
-    ):
-        return False
-    try:
-        contents = [files.read(directory, name, new.st_size) for name in (item.temporary, item.name)]
-    except VaultError:
-        return False
-    return contents[0] == contents[1]
+    wanted = (stat.S_IFREG | target.mode, target.uid, target.gid, 1, size)
+    return (info.st_mode, info.st_uid, info.st_gid, info.st_nlink, info.st_size) == wanted
 
 
 def _identity(directory: int, name: str) -> _Identity | None:

@@ -1,13 +1,16 @@
-"""What a delivered file holds: the formats raw, line, env and json."""
+"""What a delivered file holds: the formats raw, line, env, json and template."""
 
 import json
 from collections.abc import Mapping
 
+from tskeyvault import template
 from tskeyvault.errors import DeliveryError
 from tskeyvault.names import Reference
 from tskeyvault.services import File
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
+_MAX_VARIABLE = 128 << 10
+"""Bytes of a variable with its name, "=" and NUL that Linux hands to a program (MAX_ARG_STRLEN, execve(2))."""
 _ESCAPED = '\\"`$'
 
 
@@ -19,6 +22,7 @@ def render(file: File, plaintexts: Mapping[Reference, bytes]) -> bytes:
     * env: ``NAME="value"`` lines for systemd's EnvironmentFile= (systemd.exec(5)) that a POSIX
       shell reads alike; values as in line, UTF-8, without control characters.
     * json: one object of texts; values exactly as they are, UTF-8.
+    * template: the file's text with the values in it, unquoted; values as in line, UTF-8.
 
     Raises DeliveryError for an empty secret, and for one that the format cannot say.
     """
@@ -30,7 +34,11 @@ def render(file: File, plaintexts: Mapping[Reference, bytes]) -> bytes:
         return _line(file.secret, data) if file.format == "line" else data
     values = {name: (reference, plaintexts[reference]) for name, reference in file.values}
     if file.format == "env":
-        return "".join(f"{name}={_quoted(*value)}\n" for name, value in values.items()).encode()
+        return "".join(f"{_assignment(name, *value)}\n" for name, value in values.items()).encode()
+    if file.format == "template":
+        return template.fill(
+            file.template, {name: _text_line(*value).encode() for name, value in values.items()}
+        )
     texts = {name: _text(*value) for name, value in values.items()}
     return (json.dumps(texts, ensure_ascii=False) + "\n").encode()
 
@@ -64,9 +72,19 @@ def _text(reference: Reference, data: bytes) -> str:
         raise DeliveryError(f"secret '{reference}' is not text in UTF-8", "format raw holds it") from None
 
 
-def _quoted(reference: Reference, data: bytes) -> str:
-    line = _line(reference, data)
-    text = _text(reference, line)
+def _text_line(reference: Reference, data: bytes) -> str:
+    return _text(reference, _line(reference, data))
+
+
+def _assignment(name: str, reference: Reference, data: bytes) -> str:
+    text = _text_line(reference, data)
+    if len(name) + len("=") + len(text.encode()) >= _MAX_VARIABLE:
+        raise DeliveryError(f"secret '{reference}' is too long for a variable", "format raw or json holds it")
+    return f"{name}={_quoted(reference, text)}"
+
+
+def _quoted(reference: Reference, text: str) -> str:
+    line = text.encode()
     if _PLAIN.issuperset(line):
         return text
     if any(not character.isprintable() and character != "\t" for character in text):

@@ -74,3 +74,8 @@ def _in_memory(fd: int) -> bool:
     # proc(5): ID parent major:minor root mount-point options [optional …] - type source options
     mounts = (line.split(" - ", 1) for line in text.splitlines() if " - " in line)
     return any(left.split()[2] == wanted and right.split()[0] in _IN_MEMORY for left, right in mounts)
+
+
+def owner(directory: int) -> int:
+    """Return whose the open *directory* is: a user's number."""
+    return os.fstat(directory).st_uid

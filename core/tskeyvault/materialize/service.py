@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from tskeyvault import names
 from tskeyvault.errors import DeliveryError, NotFoundError, UsageError
+from tskeyvault.names import Reference
 from tskeyvault.plugins import is_housed
 from tskeyvault.services import File
 from tskeyvault.values import Target
 from tskeyvault.vault import Vault
 
-from . import default, deliver, formats, owners, place
+from . import default, deliver, formats, generations, owners, place
 from .deliver import Parcel
 
 
@@ -25,6 +26,13 @@ class Order(NamedTuple):
     directory: str
     """Absolute path."""
     files: tuple[File, ...]
+    layout: str = "files"
+
+    def path(self, name: str) -> str:
+        """Return where readers find the file *name*."""
+        return os.path.join(
+            self.directory, *([generations.CURRENT] if self.layout == "generations" else []), name
+        )
 
 
 def directory_of(service: str, given: str, environ: Mapping[str, str]) -> str:
@@ -43,7 +51,8 @@ def directory_of(service: str, given: str, environ: Mapping[str, str]) -> str:
 
 def order_of(service: str, directory: str, vault: Vault) -> Order:
     """Return the order for *service* as ``vault.toml`` describes it."""
-    return Order(service, directory, vault.settings.service(service).files)
+    described = vault.settings.service(service)
+    return Order(service, directory, described.files, described.layout)
 
 
 def single(path: str, file: File) -> Order:
@@ -56,22 +65,40 @@ def check(vault: Vault, order: Order, *, allow_disk: bool) -> list[str]:
 
     A directory that is not there yet is in order: the unit makes it when it starts.
     """
-    contents = _contents(vault, order)
-    try:
-        with place.opened(order.directory, allow_disk=allow_disk) as directory:
-            _parcels(vault, order, contents, directory)
-    except NotFoundError:
-        for file in order.files:
-            owners.owner((0, 0), file.owner, file.group)
+    contents = contents_of(order, vault.read(references(order)))
+    changed(order, contents, allow_disk=allow_disk)
     return list(contents)
+
+
+def references(order: Order) -> list[Reference]:
+    """Return the secrets that *order* takes."""
+    return [reference for file in order.files for reference in file.references]
+
+
+def contents_of(order: Order, plaintexts: Mapping[Reference, bytes]) -> dict[str, bytes]:
+    """Return the content of every file of *order* by name, from the *plaintexts* of its secrets.
+
+    Raises DeliveryError.
+    """
+    return {file.name: formats.render(file, plaintexts) for file in order.files}
 
 
 def materialize(vault: Vault, order: Order, *, allow_disk: bool) -> tuple[list[str], list[str]]:
     """Deliver all files of *order*, or none; return the names written and those that were right already.
 
-    Raises whatever prevents it; see :func:`tskeyvault.materialize.deliver.deliver`.
+    All is decrypted before anything is written. Raises whatever prevents it; see :func:`write`.
     """
-    contents = _contents(vault, order)
+    contents = contents_of(order, vault.read(references(order)))
+    written = write(vault, order, contents, allow_disk=allow_disk)
+    return written, [name for name in contents if name not in written]
+
+
+def write(vault: Vault, order: Order, contents: Mapping[str, bytes], *, allow_disk: bool) -> list[str]:
+    """Deliver *contents*, or nothing; return the names written.
+
+    What was delivered in the other layout before is removed. Raises what
+    :func:`tskeyvault.materialize.deliver.deliver` and that of the generations raise.
+    """
     with ExitStack() as opened:
         try:
             directory = opened.enter_context(place.opened(order.directory, allow_disk=allow_disk))
@@ -80,24 +107,66 @@ def materialize(vault: Vault, order: Order, *, allow_disk: bool) -> tuple[list[s
                 f"RuntimeDirectory={order.service} in the unit makes it" if order.service else "make it first"
             )
             raise DeliveryError(f"directory {names.shown(order.directory)}: {error.message}", hint) from None
-        written = deliver.deliver(directory, order.service, _parcels(vault, order, contents, directory))
-    return written, [name for name in contents if name not in written]
+        info = os.fstat(directory)
+
+        def parcels(where: int) -> list[Parcel]:
+            targets = _targets(order, where, info)
+            return [
+                Parcel(target, partial(_write, vault, file, contents[file.name]))
+                for file, target in zip(order.files, targets, strict=True)
+            ]
+
+        if order.layout == "generations":
+            written = generations.deliver(directory, order.service, parcels)
+            if deliver.is_delivered(directory, order.service):
+                deliver.clean(directory, order.service)
+            return written
+        written = deliver.deliver(directory, order.service, parcels(directory))
+        if order.service and generations.is_delivered(directory, order.service):
+            generations.clean(directory, order.service)
+        return written
 
 
-def _contents(vault: Vault, order: Order) -> dict[str, bytes]:
-    """Return the content of every file by name: all is decrypted before anything is written."""
-    plaintexts = vault.read(reference for file in order.files for reference in file.references)
-    return {file.name: formats.render(file, plaintexts) for file in order.files}
+def changed(order: Order, contents: Mapping[str, bytes], *, allow_disk: bool) -> list[str]:
+    """Return the names of those *contents* that :func:`write` would have to write; nothing is written.
+
+    Raises what :func:`write` raises before its first step; a directory that is missing lacks every file.
+    """
+    try:
+        with place.opened(order.directory, allow_disk=allow_disk) as directory:
+            targets = _targets(order, directory, os.fstat(directory))
+            if order.layout == "generations":
+                wanted = {target.name: (target, contents[target.name]) for target in targets}
+                return generations.differing(directory, order.service, wanted)
+            return [
+                target.name
+                for target in targets
+                if not deliver.holds(directory, target, contents[target.name])
+            ]
+    except NotFoundError:
+        for file in order.files:
+            owners.owner((0, 0), file.owner, file.group)
+        return list(contents)
 
 
-def _parcels(vault: Vault, order: Order, contents: Mapping[str, bytes], directory: int) -> list[Parcel]:
-    info = os.fstat(directory)
-    parcels = []
+def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
+    """Remove from *directory* what was delivered for *service* in any layout; return the names removed and left."""
+    files, whole = (layout.clean(directory, service) for layout in (deliver, generations))
+    return files[0] + whole[0], files[1] + whole[1]
+
+
+def is_delivered(directory: int, service: str) -> bool:
+    """Tell whether *directory* shows that something was delivered for *service*."""
+    return deliver.is_delivered(directory, service) or generations.is_delivered(directory, service)
+
+
+def _targets(order: Order, directory: int, around: os.stat_result) -> list[Target]:
+    """Return where and whose the files are; *around* is the service's directory, which says whose by default."""
+    targets = []
     for file in order.files:
-        uid, gid = owners.owner((info.st_uid, info.st_gid), file.owner, file.group)
-        target = Target(directory, file.name, file.mode, uid, gid)
-        parcels.append(Parcel(target, partial(_write, vault, file, contents[file.name])))
-    return parcels
+        uid, gid = owners.owner((around.st_uid, around.st_gid), file.owner, file.group)
+        targets.append(Target(directory, file.name, file.mode, uid, gid))
+    return targets
 
 
 def _write(vault: Vault, file: File, content: bytes, target: Target) -> str:

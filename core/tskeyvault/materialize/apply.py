@@ -1,0 +1,169 @@
+"""``vault apply``: compare what is delivered on this host with what the vault holds, write, and restart units.
+
+All that is to be written is decrypted and checked before the first file is. A service with a
+failure is left as it is, and its units are not restarted.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from tskeyvault.errors import DeliveryError, NotFoundError, VaultError
+from tskeyvault.names import Reference, shown
+from tskeyvault.vault import Vault
+
+from . import place, service, units
+from .delivered import Deliveries, Place
+from .service import Order
+
+
+class Delivery(NamedTuple):
+    """A service in one directory, and what was found out about it."""
+
+    order: Order
+    place: Place
+    contents: Mapping[str, bytes]
+    changed: tuple[str, ...]
+    """The paths of files that are not as they should be."""
+
+
+class Report(NamedTuple):
+    """What is to be done, or was done, for one service."""
+
+    service: str
+    deliveries: tuple[Delivery, ...] = ()
+    units: tuple[str, ...] = ()
+    """To be restarted or reloaded."""
+    reload: bool = False
+    error: VaultError | None = None
+    """Why nothing was done."""
+
+    @property
+    def changed(self) -> list[str]:
+        """The paths of its files that are not as they should be."""
+        return [path for delivery in self.deliveries for path in delivery.changed]
+
+
+def places_of(name: str, known: Iterable[Place]) -> list[Place]:
+    """Return those of the *known* places where the service *name* is delivered now.
+
+    Raises DeliveryError, IntegrityError when one of them is not safe any more.
+    """
+    found = []
+    for it in known:
+        try:
+            with place.opened(it.directory, allow_disk=it.allow_disk) as directory:
+                delivered = service.is_delivered(directory, name)
+                owner = place.owner(directory)
+        except NotFoundError:
+            continue  # its unit does not run
+        if delivered and owner != it.owner:
+            raise DeliveryError(
+                f"'{shown(it.directory)}' belongs to somebody else since it was delivered to",
+                f"restart the unit of service '{name}'",
+            )
+        if delivered:
+            found.append(it)
+    return found
+
+
+def look(vault: Vault, places: Mapping[str, Sequence[Place]], *, restart: bool) -> list[Report]:
+    """Return what there is to do for each service in its *places*; nothing is written.
+
+    With *restart* it is also found out which units are to be restarted.
+    """
+    orders = {
+        name: [service.order_of(name, it.directory, vault) for it in found] for name, found in places.items()
+    }
+    plaintexts, failed = _read(vault, orders)
+    reports = []
+    for name, found in places.items():
+        try:
+            if name in failed:
+                raise failed[name]
+            deliveries = [
+                _delivery(order, it, plaintexts) for order, it in zip(orders[name], found, strict=True)
+            ]
+            reports.append(_report(vault, name, deliveries, restart=restart))
+        except VaultError as error:
+            reports.append(Report(name, error=error))
+    return reports
+
+
+def write(vault: Vault, memory: Deliveries, reports: Iterable[Report]) -> list[Report]:
+    """Write what the *reports* say, save where there is an error; return them as they turned out."""
+    return [it if it.error else _write(vault, memory, it) for it in reports]
+
+
+def restart(memory: Deliveries, reports: Sequence[Report]) -> list[Report]:
+    """Restart or reload the units of the *reports*, each once, save where there is an error; return them as they turned out."""
+    failing: set[str] = set()
+    done: set[str] = set()
+    for reload in (False, True):
+        due = [
+            it for report in reports if not report.error and report.reload is reload for it in report.units
+        ]
+        fresh = [it for it in dict.fromkeys(due) if it not in done]
+        failing |= set(units.restart(fresh, reload=reload)) if fresh else set()
+        done |= set(fresh)
+    return [it if it.error else _settled(memory, it, failing) for it in reports]
+
+
+def _read(
+    vault: Vault, orders: Mapping[str, Sequence[Order]]
+) -> tuple[dict[Reference, bytes], dict[str, VaultError]]:
+    """Return the plaintexts for all *orders*, and why those of a service cannot be had."""
+    wanted = {name: [it for order in its for it in service.references(order)] for name, its in orders.items()}
+    try:
+        return vault.read(it for its in wanted.values() for it in its), {}
+    except VaultError:
+        pass  # one by one it is found which
+    found: dict[Reference, bytes] = {}
+    failed: dict[str, VaultError] = {}
+    for name, references in wanted.items():
+        try:
+            found |= vault.read(it for it in references if it not in found)
+        except VaultError as error:
+            failed[name] = error
+    return found, failed
+
+
+def _delivery(order: Order, where: Place, plaintexts: Mapping[Reference, bytes]) -> Delivery:
+    contents = service.contents_of(order, plaintexts)
+    changed = service.changed(order, contents, allow_disk=where.allow_disk)
+    return Delivery(order, where, contents, tuple(map(order.path, changed)))
+
+
+def _report(vault: Vault, name: str, deliveries: Collection[Delivery], *, restart: bool) -> Report:
+    described = vault.settings.service(name)
+    due = any(it.changed or it.place.waiting for it in deliveries)
+    directories = tuple(it.place.directory for it in deliveries)
+    using = units.using(units.Delivery(name, directories), described.units) if restart and due else ()
+    return Report(name, tuple(deliveries), tuple(using), described.reload)
+
+
+def _write(vault: Vault, memory: Deliveries, report: Report) -> Report:
+    try:
+        for it in report.deliveries:
+            if it.changed:
+                # Before it is written: or a kill in between would leave the units with what they have.
+                _remember(memory, report.service, it.place, waiting=True)
+                service.write(vault, it.order, it.contents, allow_disk=it.place.allow_disk)
+    except VaultError as error:
+        return report._replace(error=error)
+    return report
+
+
+def _settled(memory: Deliveries, report: Report, failing: Collection[str]) -> Report:
+    """Remember that the units of *report* have been restarted, or say which were not."""
+    if broken := [it for it in report.units if it in failing]:
+        doing = "reloaded" if report.reload else "restarted"
+        message = f"{', '.join(broken)} could not be {doing}"
+        return report._replace(error=DeliveryError(message, f"systemctl status {' '.join(broken)}"))
+    if report.units:
+        for it in report.deliveries:
+            _remember(memory, report.service, it.place, waiting=False)
+    return report
+
+
+def _remember(memory: Deliveries, name: str, where: Place, *, waiting: bool) -> None:
+    memory.remember(name, where.directory, allow_disk=where.allow_disk, waiting=waiting)
