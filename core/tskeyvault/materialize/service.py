@@ -76,9 +76,9 @@ def materialize(vault: Vault, order: Order, *, allow_disk: bool) -> tuple[list[s
         try:
             directory = opened.enter_context(place.opened(order.directory, allow_disk=allow_disk))
         except NotFoundError as error:
-            hint = (
-                f"RuntimeDirectory={order.service} in the unit makes it" if order.service else "make it first"
-            )
+            below = order.directory.removeprefix("/run/") if order.directory.startswith("/run/") else ""
+            runtime = order.service and (below or order.service)
+            hint = f"RuntimeDirectory={runtime} in the unit makes it" if runtime else "make it first"
             raise DeliveryError(f"directory {names.shown(order.directory)}: {error.message}", hint) from None
         written = deliver.deliver(directory, order.service, _parcels(vault, order, contents, directory))
     return written, [name for name in contents if name not in written]
