@@ -94,7 +94,7 @@ def _order(options: Namespace, vault: Vault) -> Order:
 
 def _clean(options: Namespace) -> int:
     if options.secret or options.check:
-        raise UsageError("--clean goes with SERVICE or --manifest FILE alone")
+        raise UsageError("--clean goes with SERVICE alone, or with --manifest FILE alone")
     if options.manifest:
         # Not looked for in the vault's repository: that may be gone, and nothing was delivered from there.
         name, directory, _ = manifest.read(options.manifest)

@@ -1,3 +1,4 @@
+# A stand-in of our own for nixpkgs' lib: what the modules in core/tskeyvault/units/nixos use of the module system.
 let
   b = builtins;
   lib = rec {
@@ -19,9 +20,11 @@ let
     concatMapStringsSep = sep: f: l: concatStringsSep sep (map f l);
     hasPrefix = p: s: b.substring 0 (b.stringLength p) s == p;
     hasSuffix = p: s: let l = b.stringLength s; k = b.stringLength p; in l >= k && b.substring (l - k) k s == p;
+    removeSuffix = p: s: if hasSuffix p s then b.substring 0 (b.stringLength s - b.stringLength p) s else s;
     removePrefix = p: s: if hasPrefix p s then b.substring (b.stringLength p) (-1) s else s;
     escapeShellArg = a: "'${b.replaceStrings [ "'" ] [ "'\\''" ] (toString a)}'";
     recursiveUpdate = l: r: if isAttrs l && isAttrs r && !(r ? _type) then l // mapAttrs (n: v: if l ? ${n} then recursiveUpdate l.${n} v else v) r else r;
+    literalMD = text: { _type = "literal"; inherit text; };
     literalExpression = text: { _type = "literal"; inherit text; };
     # properties
     mkIf = condition: content: { _type = "if"; inherit condition content; };
@@ -63,16 +66,16 @@ let
       strMatching = re: scalar "string matching ${re}" (x: isString x && b.match re x != null);
       unspecified = { name = "unspecified"; check = _: true; merge = _: head; };
       anything = { name = "anything"; check = _: true; merge = loc: vs: if all isAttrs vs then foldl' recursiveUpdate { } vs else if all isList vs then concatLists vs else mergeEqualOption loc vs; };
-      nullOr = t: { name = "null or ${t.name}"; check = x: x == null || t.check x; merge = loc: vs: if all (v: v == null) vs then null else t.merge loc (filter (v: v != null) vs); };
+      nullOr = t: { name = "null or ${t.name}"; getSubOptions = t.getSubOptions or { }; check = x: x == null || t.check x; merge = loc: vs: if all (v: v == null) vs then null else t.merge loc (filter (v: v != null) vs); };
       either = x: y: oneOf [ x y ];
-      oneOf = ts: { name = "one of types"; check = x: any (t: t.check x) ts;
+      oneOf = ts: { name = concatStringsSep " or " (map (t: t.name) ts); check = x: any (t: t.check x) ts;
         merge = loc: vs: let c = filter (t: all t.check vs) ts; in if c == [ ] then throw "${concatStringsSep "." loc}: no matching type" else (head c).merge loc vs; };
-      listOf = t: { name = "list of ${t.name}"; check = isList; merge = loc: vs: map (x: t.merge loc [ x ]) (concatLists vs); };
-      attrsOf = t: { name = "attrs of ${t.name}"; check = isAttrs; merge = loc: vs:
+      listOf = t: { name = "list of ${t.name}"; getSubOptions = t.getSubOptions or { }; check = isList; merge = loc: vs: map (x: t.merge loc [ x ]) (concatLists vs); };
+      attrsOf = t: { name = "attrs of ${t.name}"; getSubOptions = t.getSubOptions or { }; check = isAttrs; merge = loc: vs:
         let parts = concatMap pushDown vs; in genAttrs (unique (concatMap attrNames parts)) (n:
           let ds = resolve (concatMap (a: optional (a ? ${n}) a.${n}) parts); in t.merge (loc ++ [ n ]) (map (d: d.value) ds)); };
       lazyAttrsOf = attrsOf;
-      submodule = m: { name = "submodule"; check = x: isAttrs x || isFunction x; merge = loc: vs:
+      submodule = m: { name = "submodule"; getSubOptions = (evalModules { modules = [ m ]; args.name = "NAME"; }).options; check = x: isAttrs x || isFunction x; merge = loc: vs:
         (evalModules { modules = [ m ] ++ map (v: if isFunction v then v else { config = v; }) vs; prefix = loc; args.name = b.elemAt loc (length loc - 1); }).config; };
     };
     isModule = m: m ? options || m ? config || m ? imports;
@@ -82,10 +85,11 @@ let
           load = m0: let m1 = if b.isPath m0 || isString m0 then import m0 else m0;
                          m = if isFunction m1 then m1 (callArgs m1) else m1;
                          n = if isModule m then m else { config = b.removeAttrs m [ "_module" ] // optionalAttrs (m ? _module) { inherit (m) _module; }; };
-                     in [ n ] ++ concatMap load (n.imports or [ ]);
+                     in [ { key = if b.isPath m0 then toString m0 else null; module = n; } ] ++ concatMap load (n.imports or [ ]);
           callArgs = f: let want = b.functionArgs f; all_ = { inherit lib config; options = opts; } // args; in
             all_ // genAttrs (filter (n: !(all_ ? ${n})) (attrNames want)) (n: moduleArgs.${n});
-          ms = concatMap load modules;
+          # A file that two modules import counts once.
+          ms = map (m: m.module) (foldl' (acc: m: if m.key != null && any (o: o.key == m.key) acc then acc else acc ++ [ m ]) [ ] (concatMap load modules));
           moduleArgs = foldl' (a: m: a // (let c = m.config or { }; in if (c._type or "") == "" then c._module.args or { } else { })) { } ms;
           opts = foldl' recursiveUpdate { } (map (m: m.options or { }) ms);
           defs = concatMap (m: pushDown (m.config or { })) ms;

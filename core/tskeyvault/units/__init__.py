@@ -1,0 +1,1 @@
+"""Units: what a service manager needs to hand a service its secrets, printed from ``vault.toml``."""
