@@ -3,8 +3,9 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from support.documents import CHECKOUT
@@ -25,9 +26,10 @@ class Evaluated(NamedTuple):
 
     failed: list[str]
     """The messages of the assertions that do not hold."""
-    services: dict[str, Any] = {}
-    containers: dict[str, Any] = {}
-    tmpfiles: list[str] = []
+    services: Mapping[str, Any] = MappingProxyType({})
+    containers: Mapping[str, Any] = MappingProxyType({})
+    backend: str = ""
+    tmpfiles: Sequence[str] = ()
 
 
 class Nix:
@@ -51,9 +53,9 @@ class Nix:
             timeout=60,
         )
 
-    def value(self, expression: str) -> Any:  # noqa: ANN401 - any JSON
+    def value(self, expression: str) -> Any:
         """Return what *expression* evaluates to."""
-        done = self.run("--eval", "--strict", "--json", "--expr", expression)
+        done = self.run("--eval", "--read-write-mode", "--strict", "--json", "--expr", expression)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -64,7 +66,14 @@ class Nix:
 
     def refusal(self, configuration: str) -> str:
         """Return what Nix says of a module that does not evaluate at all."""
-        done = self.run("--eval", "--strict", "--json", "--expr", self._evaluation({"it": configuration}))
+        done = self.run(
+            "--eval",
+            "--read-write-mode",
+            "--strict",
+            "--json",
+            "--expr",
+            self._evaluation({"it": configuration}),
+        )
         assert done.returncode != 0, done.stdout
         return done.stderr
 
@@ -73,6 +82,25 @@ class Nix:
         found = self.value(f"import {_STAND_INS}/options.nix {{ modules = [ {MODULES}/default.nix ]; }}")
         assert isinstance(found, list)
         return found
+
+    def table(self) -> str:
+        """Return the options as tables of Markdown, one for each set."""
+        lines: list[str] = []
+        last = ""
+        for option in sorted(self.options(), key=lambda it: it["name"].rpartition(".")[::2]):
+            top, _, name = option["name"].rpartition(".")
+            if top != last:
+                lines += [
+                    "",
+                    f"### `{top}`",
+                    "",
+                    "| option | type | default | meaning |",
+                    "|---|---|---|---|",
+                ]
+                last = top
+            cells = (f"`{name}`", option["type"], option["default"] or "has to be set", option["description"])
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines) + "\n"
 
     def _evaluation(self, configurations: Mapping[str, str]) -> str:
         cases = " ".join(f"{json.dumps(name)} = ({text});" for name, text in configurations.items())
@@ -85,7 +113,9 @@ class Nix:
 def unit_file(service: Mapping[str, Any]) -> str:
     """Return the unit file that NixOS makes of a service."""
     lines = ["[Unit]"]
-    lines += [f"{_SECTIONS[key]}={' '.join(value)}" for key, value in service.items() if key in _SECTIONS and value]
+    lines += [
+        f"{_SECTIONS[key]}={' '.join(value)}" for key, value in service.items() if key in _SECTIONS and value
+    ]
     lines.append("[Service]")
     for key, value in service["serviceConfig"].items():
         lines += [f"{key}={one}" for one in (value if isinstance(value, list) else [value])]

@@ -36,7 +36,7 @@ let
       {
         inherit failed;
         inherit (config.systemd) services;
-        inherit (config.virtualisation.oci-containers) containers;
+        inherit (config.virtualisation.oci-containers) backend containers;
         tmpfiles = config.systemd.tmpfiles.rules;
       };
 in

@@ -44,7 +44,7 @@ let
       let t = if isAttrs v then v._type or "" else ""; in
       if t == "merge" then concatMap (discharge prio order) v.contents
       else if t == "if" then (if v.condition then discharge prio order v.content else [ ])
-      else if t == "override" then discharge v.priority order v.content
+      else if t == "override" then [ { value = v.content; prio = v.priority; inherit order; } ]  # lazily: a default may throw
       else if t == "order" then discharge prio v.order v.content
       else [ { value = v; inherit prio order; } ];
     resolve = vs:
@@ -84,8 +84,8 @@ let
         fix = let
           load = m0: let m1 = if b.isPath m0 || isString m0 then import m0 else m0;
                          m = if isFunction m1 then m1 (callArgs m1) else m1;
-                         n = if isModule m then m else { config = b.removeAttrs m [ "_module" ] // optionalAttrs (m ? _module) { inherit (m) _module; }; };
-                     in [ { key = if b.isPath m0 then toString m0 else null; module = n; } ] ++ concatMap load (n.imports or [ ]);
+                         n = if isModule m then m else { config = b.removeAttrs m [ "_module" "key" ] // optionalAttrs (m ? _module) { inherit (m) _module; }; };
+                     in [ { key = m.key or (if b.isPath m0 then toString m0 else null); module = n; } ] ++ concatMap load (n.imports or [ ]);
           callArgs = f: let want = b.functionArgs f; all_ = { inherit lib config; options = opts; } // args; in
             all_ // genAttrs (filter (n: !(all_ ? ${n})) (attrNames want)) (n: moduleArgs.${n});
           # A file that two modules import counts once.
