@@ -34,7 +34,14 @@ def _build(scratch: Path) -> Path:
 def _build_for_trixie(scratch: Path) -> Path:
     """Make the same for the Python 3.13 of Debian 13, without what would have to be compiled for it."""
     tree, requirements = scratch / "tree", scratch / "requirements.txt"
-    wheels = ("--python-version", "3.13", "--only-binary", ":all:", "--target", tree / "lib/python3.13/site-packages")
+    wheels = (
+        "--python-version",
+        "3.13",
+        "--only-binary",
+        ":all:",
+        "--target",
+        tree / "lib/python3.13/site-packages",
+    )
     uv.run("build", "--wheel", "--out-dir", scratch)
     options = ("--locked", "--no-default-groups", "--no-emit-project")
     uv.run("export", *options, "--output-file", requirements)
@@ -44,7 +51,9 @@ def _build_for_trixie(scratch: Path) -> Path:
     (tree / "bin/python").symlink_to(needs.SYSTEM_PYTHON)
     (tree / "pyvenv.cfg").write_text("home = /usr/bin\n")
     program = tree / "bin/vault"
-    program.write_text(f"#!{INSTALLED}/bin/python\nimport sys\n\nfrom tskeyvault.__main__ import program\n\nsys.exit(program())\n")
+    program.write_text(
+        f"#!{INSTALLED}/bin/python\nimport sys\n\nfrom tskeyvault.__main__ import program\n\nsys.exit(program())\n"
+    )
     program.chmod(0o755)
     return tree
 
