@@ -35,6 +35,7 @@ _LOADER = re.compile(
 """Variables by which a loader or an interpreter finds code; the list cannot be complete."""
 _PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,247}\.service", re.ASCII)
 
 
 class Reference(NamedTuple):
@@ -134,6 +135,16 @@ def variable(text: str) -> str:
         raise NameInvalidError(f"variable '{shown(text)}': letters, digits and underscores only")
     if _LOADER.fullmatch(text):
         raise NameInvalidError(f"variable '{text}' can make a program load code, and so is not for secrets")
+    return text
+
+
+def unit(text: str) -> str:
+    """Return *text* when it may name a service unit of systemd, like ``web.service``; also a template, ``web@.service``.
+
+    Raises NameInvalidError.
+    """
+    if not _UNIT.fullmatch(text) or text[0] in ".-":
+        raise NameInvalidError(f"unit '{shown(text)}': not the name of a service unit, like web.service")
     return text
 
 

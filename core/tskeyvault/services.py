@@ -7,6 +7,8 @@ from . import names, toml
 from .errors import ConfigError
 from .names import Reference
 from .toml import Table
+from .units import sidecar
+from .units.sidecar import Sidecar
 
 FORMATS = ("raw", "line", "env", "json")
 
@@ -38,6 +40,10 @@ class Service(NamedTuple):
     """One service."""
 
     files: tuple[File, ...]
+    units: tuple[str, ...] = ()
+    """The units that use them; none is the one of the service's own name."""
+    sidecar: Sidecar | None = None
+    """The Tailscale sidecar that it is, or None."""
 
 
 def mode(text: str) -> int:
@@ -87,17 +93,27 @@ def service(name: str, value: object) -> Service:
     where = f"[services.{names.shown(name)}]"
     toml.checked(lambda it: names.component(it, "service"), name, where)
     entries = toml.table(value, where)
-    toml.known(entries, ("files",), where)
+    toml.known(entries, ("files", "units", "sidecar"), where)
     files = toml.table(entries.get("files"), f"{where} files")
     if not files:
         raise ConfigError(f"{where}: has no files")
     return Service(
-        tuple(
+        files=tuple(
             file_of(
                 key,
                 toml.table(entry, f"{where} files.{names.shown(key)}"),
                 f"{where} files.{names.shown(key)}",
             )
             for key, entry in files.items()
-        )
+        ),
+        units=_units(entries.get("units", []), f"{where} units"),
+        sidecar=sidecar.parse(name, entries["sidecar"], files, f"{where[:-1]}.sidecar]")
+        if "sidecar" in entries
+        else None,
     )
+
+
+def _units(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{where}: is not a list of units")
+    return tuple(toml.checked(names.unit, unit, where) for unit in value)

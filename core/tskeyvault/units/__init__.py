@@ -1,1 +1,1 @@
-"""Units: what a service manager needs to hand a service its secrets, printed from ``vault.toml``."""
+"""What a service manager has to be told so that a service gets its secrets: units, quadlets, compose files."""
