@@ -64,6 +64,10 @@ FAILS: dict[str, tuple[str, str]] = {
         NAMED.format('stateDir = "/var/lib/tailscale-b";') + 'universe.tailscale-sidecars.b.secret = "ts/b";',
         "another sidecar has the stateDir '/var/lib/tailscale-b'",
     ),
+    "once and always": (
+        NAMED.format("once = true; ephemeral = true;"),
+        "once and ephemeral exclude each other",
+    ),
     "a volume in a directory": (NAMED.format('stateDir = "/x:/y";'), "stateDir is an absolute path"),
     "the other sidecar's name": (
         'universe.tailscale-sidecars.sidecar.secret = "ts/key";',
@@ -85,7 +89,7 @@ FAILS: dict[str, tuple[str, str]] = {
         NAMED.format("")
         + CONTAINER.format('useTailscaleSidecar = "a"; portMappings = [ "1:1" ];')
         + 'universe.serviceContainers.d = { image = "i"; useTailscaleSidecar = "a"; portMappings = [ "1:1" ]; };',
-        "two containers behind it publish the same port",
+        "a port is published twice",
     ),
     "a container like a sidecar": (
         NAMED.format("") + 'universe.serviceContainers.tailscale-a.image = "i";',
@@ -304,13 +308,14 @@ def test_the_guides_examples(documented: list[Evaluated], example: Example) -> N
     assert set(found.containers) == {"tailscale-sidecar", *example.behind}
     tags = {"TS_EXTRA_ARGS": "--advertise-tags=tag:ai-containers"} if example.number == ONE else {}
     assert found.containers["tailscale-sidecar"] == {
-        "image": "docker.io/tailscale/tailscale:latest",
+        "image": "docker.io/tailscale/tailscale:stable",
         "autoStart": True,
         "environment": {
             "TS_AUTHKEY": "file:/run/secrets/tailscale/tskey",
             "TS_AUTH_ONCE": "true",
             "TS_HOSTNAME": example.hostname,
             "TS_STATE_DIR": "/var/lib/tailscale",
+            "TS_USERSPACE": "false",
             **tags,
         },
         "extraOptions": ["--cap-add=NET_ADMIN", "--cap-add=NET_RAW", "--device=/dev/net/tun"],
@@ -388,7 +393,9 @@ def test_any_number_of_sidecars_with_any_number_of_containers_behind_each(
 def test_an_ephemeral_sidecar_keeps_no_state(documented: list[Evaluated]) -> None:
     found = documented[SEVERAL]
     assert found.containers["tailscale-temp"]["volumes"] == ["/run/tailscale-temp:/run/secrets/tailscale:ro"]
-    assert "TS_STATE_DIR" not in found.containers["tailscale-temp"]["environment"]
+    environment = found.containers["tailscale-temp"]["environment"]
+    assert "TS_STATE_DIR" not in environment
+    assert environment["TS_AUTH_ONCE"] == "false"
     assert [line.split()[1] for line in found.tmpfiles] == [
         "/var/lib/tailscale-ai-services",
         "/var/lib/tailscale-ollama",

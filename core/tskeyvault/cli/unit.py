@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tskeyvault import names
 from tskeyvault.errors import UsageError
 from tskeyvault.services import Service
-from tskeyvault.units import compose, install, manager, order, quadlet, sidecar, systemd
+from tskeyvault.units import compose, install, manager, nixos, order, quadlet, sidecar, systemd
 from tskeyvault.units.order import Delivery
 from tskeyvault.units.text import Piece
 from tskeyvault.vault import opened
@@ -89,6 +89,8 @@ def run(options: Namespace) -> int:
     _refuse_misplaced(options)
     if options.uninstall:
         return _install([], options)
+    if options.kind == "nixos":
+        return _nixos(options)
     with opened(vault_place(options), os.environ, terminal.USER) as vault:
         service = vault.settings.service(options.service)
         directory = os.path.abspath(vault.directory)
@@ -104,6 +106,16 @@ def run(options: Namespace) -> int:
         return _install(pieces, options)
     for number, piece in enumerate(pieces):
         terminal.lines([*([""] if number else []), f"# {piece.path}", *piece.text.splitlines()])
+    return 0
+
+
+def _nixos(options: Namespace) -> int:
+    with opened(vault_place(options), os.environ, terminal.USER) as vault:
+        service = vault.settings.service(options.service)
+    terminal.lines(nixos.nixos(options.service, service).splitlines())
+    terminal.hint(
+        f"docs/nixos.md says how to import the modules that know these options; here: {nixos.MODULES}"
+    )
     return 0
 
 
@@ -136,6 +148,7 @@ _KINDS: dict[str, Callable[[Service, Delivery, Namespace], list[Piece]]] = {
     "systemd": _systemd,
     "quadlet": _quadlet,
     "compose": lambda *_: [],
+    "nixos": lambda *_: [],
 }
 
 
@@ -170,8 +183,8 @@ def _install(pieces: list[Piece], options: Namespace) -> int:
 
 
 def _refuse_misplaced(options: Namespace) -> None:
-    if options.kind == "compose" and (options.install or options.uninstall):
-        raise UsageError("a compose file is yours: nothing is installed for it")
+    if options.kind in {"compose", "nixos"} and (options.install or options.uninstall):
+        raise UsageError(f"nothing is installed for {options.kind}: the configuration is yours")
     given = {
         "systemd": [options.unit, options.text, options.directory],
         "quadlet": [
@@ -182,8 +195,8 @@ def _refuse_misplaced(options: Namespace) -> None:
             options.publish,
         ],
     }
-    other = "quadlet" if options.kind == "systemd" else "systemd"
-    if any(given[other]):
+    own = {"systemd": "systemd", "nixos": ""}.get(options.kind, "quadlet")
+    if any(it for kind, several in given.items() if kind != own for it in several):
         raise UsageError(f"an option that does not go with --for {options.kind}", "vault unit --help")
 
 

@@ -53,13 +53,19 @@ let
       description = "Keep no state: a new node at every start, so the key has to be reusable and should be an ephemeral one.";
     };
     once = mkOption {
-      type = types.bool;
-      default = true;
+      type = types.nullOr types.bool;
+      default = null;
+      defaultText = lib.literalMD "not `ephemeral`";
       description = "Use the key only where there is no state yet (`TS_AUTH_ONCE`); a one-shot key needs that.";
+    };
+    portMappings = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = "Ports to publish on the host, beside those of the `serviceContainers` behind it.";
     };
     image = mkOption {
       type = types.str;
-      default = "docker.io/tailscale/tailscale:latest";
+      default = "docker.io/tailscale/tailscale:stable";
       description = "The sidecar's image.";
     };
     autoStart = mkOption {
@@ -129,7 +135,8 @@ let
   hasSidecar = it: it.useTailscaleSidecar != false;
   sidecarOf = it: if it.useTailscaleSidecar == true then "tailscale-sidecar" else container it.useTailscaleSidecar;
   behind = name: builtins.filter (it: hasSidecar it && sidecarOf it == name) (lib.attrValues containers);
-  ports = name: builtins.concatMap (it: it.portMappings) (behind name);
+  ports = name: sidecars.${name}.portMappings ++ builtins.concatMap (it: it.portMappings) (behind name);
+  isOnce = sidecar: if sidecar.once == null then !sidecar.ephemeral else sidecar.once;
 
   # A directory of the vault's is bound as a whole: a bound file would keep its old inode, and the old key.
   # Of a file that somebody keeps, only that: other keys may lie beside it.
@@ -162,7 +169,8 @@ let
         # The path and never the key: a value of TS_AUTHKEY would stand among the arguments of a process.
         TS_AUTHKEY = "file:${key.path}";
         TS_HOSTNAME = sidecar.hostname;
-        TS_AUTH_ONCE = if sidecar.once then "true" else "false";
+        TS_USERSPACE = "false"; # it has a network device, and the right to use it
+        TS_AUTH_ONCE = if isOnce sidecar then "true" else "false";
       }
       // lib.optionalAttrs (!sidecar.ephemeral) { TS_STATE_DIR = "/var/lib/tailscale"; }
       // lib.optionalAttrs (arguments != [ ]) { TS_EXTRA_ARGS = lib.concatStringsSep " " arguments; };
@@ -242,6 +250,9 @@ let
       (that (
         sidecar.ephemeral || lib.all (other: other.ephemeral || other.stateDir != sidecar.stateDir) others
       ) "another sidecar has the stateDir '${sidecar.stateDir}': both would be one node")
+      (that (
+        !(sidecar.ephemeral && sidecar.once == true)
+      ) "once and ephemeral exclude each other: without state it logs in at each start")
       (that (lib.all (
         tag: builtins.match "tag:[a-zA-Z][a-zA-Z0-9-]*" tag != null
       ) sidecar.tags) "a tag is written as tag:NAME")
@@ -251,7 +262,7 @@ let
       (that (lib.all isArgument
         sidecar.extraArgs
       ) "each of extraArgs is one word, a long option like --accept-routes or --advertise-tags=tag:ai")
-      (that (lib.unique (ports name) == ports name) "two containers behind it publish the same port")
+      (that (lib.unique (ports name) == ports name) "a port is published twice, by it or by containers behind it")
     ];
 
   containerAssertions =
