@@ -169,33 +169,45 @@ def test_a_manifest_that_is_no_file_is_refused(tmp_path: Path, runtime: Path) ->
     assert os.listdir(runtime) == []
 
 
-@pytest.mark.parametrize(
-    "place", ["beside vault.toml", "further down", "by a link in", "by a link out", "as a clone"]
-)
-def test_a_manifest_in_the_vaults_repository_is_refused(
-    vault: Made, tmp_path: Path, runtime: Path, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(vault.directory, copy)
-    outside = written(tmp_path / "outside.json", manifest(runtime))
-    (copy / "below").mkdir()
-    inside = written(copy / ("below/web.json" if place == "further down" else "web.json"), manifest(runtime))
-    named = {"by a link in": tmp_path / "link.json", "by a link out": copy / "link.json"}.get(place, inside)
-    if place == "by a link in":
-        named.symlink_to(inside)
-    if place == "by a link out":
-        named.symlink_to(outside)
-    if place == "as a clone":
-        # The vault is a folder of the repository, and the manifest lies in another.
-        shutil.move(copy, tmp_path / "moved")
-        (tmp_path / "moved/.git").rename(tmp_path / ".git")
-        copy = tmp_path / "moved"
-        named = outside
-    monkeypatch.setenv("TSKEYVAULT_DIR", str(copy))
-    done = run("--manifest", named)
+@pytest.fixture
+def copy(vault: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a copy of the vault, to put things into, which is used from now on."""
+    shutil.copytree(vault.directory, tmp_path / "copy")
+    monkeypatch.setenv("TSKEYVAULT_DIR", str(tmp_path / "copy"))
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("place", ["web.json", "below/web.json", ".git/web.json", "../beside/web.json"])
+def test_a_manifest_in_the_vaults_repository_is_refused(copy: Path, runtime: Path, place: str) -> None:
+    if place.startswith(".."):  # the vault is a folder of the repository, and the manifest lies in another
+        (copy / ".git").rename(copy.parent / ".git")
+    path = copy / place
+    Path(os.path.normpath(path.parent)).mkdir(exist_ok=True)
+    done = run("--manifest", written(path, manifest(runtime)))
     assert (done.code, os.listdir(runtime)) == (2, [])
     assert "lies in the vault's repository" in done.err
     assert "hint: keep it outside" in done.err
+
+
+@pytest.mark.parametrize("way", ["a link in", "a link out", "a folder out", "a way through"])
+def test_no_link_leads_to_a_manifest(copy: Path, tmp_path: Path, runtime: Path, way: str) -> None:
+    (tmp_path / "outside").mkdir()
+    outside = written(tmp_path / "outside/web.json", manifest(runtime))
+    inside = written(copy / "web.json", manifest(runtime))
+    first, last = tmp_path / "first.json", copy / "last"
+    for link, target in {
+        "a link in": {first: inside},
+        "a link out": {last: outside},
+        "a folder out": {last: outside.parent},
+        "a way through": {first: last, last: outside},
+    }[way].items():
+        link.symlink_to(target)
+    named = {"a link out": last, "a folder out": last / "web.json"}.get(way, first)
+    for options in ((), ("--clean",)):
+        done = run("--manifest", named, *options)
+        assert done.code == 2
+        assert "holds a link" in done.err or "lies in the vault's repository" in done.err
+    assert os.listdir(runtime) == []
 
 
 WRONG_USE = {

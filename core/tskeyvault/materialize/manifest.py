@@ -23,8 +23,14 @@ _KEYS = ("service", "directory", "files")
 def read(path: str) -> Order:
     """Return the order that the file *path* holds; only its owner, we or root, may be able to change it.
 
-    Raises NotFoundError, IntegrityError when it is too large, and ConfigError.
+    No part of *path* may be a link: one that was committed could lead anywhere. Raises NotFoundError,
+    IntegrityError when the file is too large, and ConfigError.
     """
+    if (real := os.path.realpath(path)) != os.path.abspath(path):
+        raise ConfigError(
+            f"the path of manifest '{names.shown(path)}' holds a link",
+            f"name the file itself: {names.shown(real)}",
+        )
     return parse(local.read_private(path, MAX_SIZE), f"manifest '{names.shown(path)}'")
 
 
@@ -55,13 +61,8 @@ def refuse_committed(path: str, vault: str) -> None:
 
     Whoever may commit there could choose where root writes. Raises ConfigError.
     """
-    top = _work_tree(os.path.realpath(vault))
-    # Both: a link that was committed leads out, and one elsewhere leads in.
-    places = {
-        os.path.realpath(path),
-        os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), ""),
-    }
-    if any(os.path.commonpath([top, place]) == top for place in places):
+    top, place = _work_tree(os.path.realpath(vault)), os.path.realpath(path)
+    if os.path.commonpath([top, place]) == top:
         raise ConfigError(
             f"manifest '{names.shown(path)}' lies in the vault's repository, which cannot choose where root writes",
             "keep it outside, like in /etc/tskeyvault",
