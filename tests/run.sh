@@ -11,5 +11,6 @@ cd "$(dirname "$0")/.."
 sh tests/support/packages.sh
 sh tests/support/venv.sh
 sh tests/support/oracles.sh
+sh tests/support/trixie.sh
 PATH="$PATH:$PWD/.cache/go-age"
 exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"

@@ -34,7 +34,7 @@ _LOADER = re.compile(
 )
 """Variables by which a loader or an interpreter finds code; the list cannot be complete."""
 _PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
-_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
+_UNIT = re.compile(r"[A-Za-z0-9:_\\@][A-Za-z0-9:_.\\@-]*\.service", re.ASCII)
 _MAX_UNIT = 255
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
 

@@ -7,6 +7,8 @@ from . import names, template, toml
 from .errors import ConfigError
 from .names import Reference
 from .toml import Table
+from .units import sidecar
+from .units.sidecar import Sidecar
 
 FORMATS = ("raw", "line", "env", "json", "template")
 LAYOUTS = ("files", "generations")
@@ -48,6 +50,8 @@ class Service(NamedTuple):
     """Whether these are reloaded when a file has changed; otherwise they are restarted."""
     layout: str
     """``files``: right in the directory; ``generations``: below ``current``, exchanged as a whole."""
+    sidecar: Sidecar | None
+    """The Tailscale sidecar that it is, or None."""
 
 
 def mode(text: str) -> int:
@@ -104,7 +108,7 @@ def service(name: str, value: object) -> Service:
     where = f"[services.{names.shown(name)}]"
     toml.checked(lambda it: names.component(it, "service"), name, where)
     entries = toml.table(value, where)
-    toml.known(entries, ("files", "units", "reload", "layout"), where)
+    toml.known(entries, ("files", "units", "reload", "layout", "sidecar"), where)
     files = toml.table(entries.get("files"), f"{where} files")
     if not files:
         raise ConfigError(f"{where}: has no files")
@@ -123,6 +127,9 @@ def service(name: str, value: object) -> Service:
         units=units(name, entries, where),
         reload=toml.truth(entries, "reload", where),
         layout=layout,
+        sidecar=sidecar.parse(name, entries["sidecar"], files, f"{where[:-1]}.sidecar]")
+        if "sidecar" in entries
+        else None,
     )
 
 

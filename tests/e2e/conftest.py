@@ -31,6 +31,33 @@ def _build(scratch: Path) -> Path:
     return tree
 
 
+def _build_for_trixie(scratch: Path) -> Path:
+    """Make the same for the Python 3.13 of Debian 13, without what would have to be compiled for it."""
+    tree, requirements = scratch / "tree", scratch / "requirements.txt"
+    wheels = (
+        "--python-version",
+        "3.13",
+        "--only-binary",
+        ":all:",
+        "--target",
+        tree / "lib/python3.13/site-packages",
+    )
+    uv.run("build", "--wheel", "--out-dir", scratch)
+    options = ("--locked", "--no-default-groups", "--no-emit-project")
+    uv.run("export", *options, "--output-file", requirements)
+    uv.run("pip", "install", *wheels, "--require-hashes", "--requirements", requirements)
+    uv.run("pip", "install", *wheels, "--no-deps", next(scratch.glob("*.whl")))
+    (tree / "bin").mkdir()
+    (tree / "bin/python").symlink_to(needs.SYSTEM_PYTHON)
+    (tree / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    program = tree / "bin/vault"
+    program.write_text(
+        f"#!{INSTALLED}/bin/python\nimport sys\n\nfrom tskeyvault.__main__ import program\n\nsys.exit(program())\n"
+    )
+    program.chmod(0o755)
+    return tree
+
+
 def _install(machine: Machine, tree: Path) -> None:
     target = machine.path(INSTALLED)
     # The host that it sees may have one of its own.
@@ -49,6 +76,16 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     needs.systemd()
     tree = _build(tmp_path_factory.mktemp("install"))
     with Machine() as running:
+        _install(running, tree)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def trixie(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Give the same machine with the systemd 257 and the podman 5 of Debian 13."""
+    root = needs.trixie()
+    tree = _build_for_trixie(tmp_path_factory.mktemp("install"))
+    with Machine(root) as running:
         _install(running, tree)
         yield running
 

@@ -41,6 +41,7 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     run |= {(HOOKS, "sh"), (HOOKS, "text")}  # test_docs_hooks.py
     run |= {(TEAMS, "sh"), (TEAMS, "toml")}  # test_docs_gpg.py
     run |= {(STORES, "sh"), (STORES, "toml")}  # test_docs_pass.py
+    run |= {("docs/nixos.md", "nix")}  # test_nixos_modules.py, and test_nixos_systemd.py
     run |= {("docs/yubikey.md", "sh")}  # test_docs_yubikey.py
     found = {
         (block.document, block.language) for name in documents.names() for block in documents.blocks(name)

@@ -12,6 +12,7 @@ import pytest
 
 import tskeyvault
 from support import uv
+from support.nixos import MODULES
 from support.vaults import made_key
 
 COMPILERS = re.compile(r"(.*-)?(cc|gcc|c\+\+|g\+\+|cpp|clang|tcc|c89|c99|rustc|cargo|ld|as)([-.].*)?")
@@ -57,6 +58,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     information = f"tskeyvault-{tskeyvault.__version__}.dist-info"
     assert {"tskeyvault", "tskeyvault_age", information} <= tops
     assert all(top.startswith("tskeyvault") for top in tops)
+    assert {f"tskeyvault/units/nixos/{path.name}" for path in MODULES.iterdir()} <= names
     assert {"tskeyvault/py.typed", f"{information}/licenses/LICENSE", "tskeyvault/cli/init.py"} <= names
     assert not [name for name in names if re.search(r"(^|/)tests?/|conftest|\.pyc$|^core|^plugins", name)]
 

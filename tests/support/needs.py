@@ -15,6 +15,7 @@ import pytest
 from support import pcsc
 
 SANDBOX = Path(__file__).with_name("systemd_sandbox.sh")
+TRIXIE = Path(__file__).parents[2] / ".cache/trixie"
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
@@ -92,6 +93,14 @@ def systemd() -> None:
     reason = _no_systemd()
     if reason:
         pytest.skip(reason)
+
+
+def trixie() -> str:
+    """Return the path of a tree of Debian 13, with systemd 257 and podman 5, that can be booted; skip without one."""
+    systemd()
+    if not (TRIXIE / "made").exists():
+        pytest.skip("needs the tree of Debian 13 that tests/support/trixie.sh makes")
+    return str(TRIXIE)
 
 
 @functools.cache

@@ -6,7 +6,8 @@ set -eu
 # PACKAGE:WHAT-SHOWS-THAT-IT-IS-THERE; a path, or a program on PATH.
 NEEDED="age:age ca-certificates:/etc/ssl/certs/ca-certificates.crt dbus:dbus-daemon fish:fish gawk:awk gcc:gcc git:git gnupg:gpg
   pass:pass pinentry-curses:pinentry
-  busybox:busybox groff-base:groff libpcsclite-dev:/usr/include/PCSC/winscard.h man-db:man openssh-client:ssh-keygen
+  busybox:busybox groff-base:groff libpcsclite-dev:/usr/include/PCSC/winscard.h man-db:man mmdebstrap:mmdebstrap openssh-client:ssh-keygen
+  nix-bin:nix-instantiate
   pcscd:/usr/sbin/pcscd pkg-config:pkg-config python3:/usr/bin/python3 python3-dev:/usr/bin/python3-config
   scdaemon:/usr/lib/gnupg/scdaemon strace:strace systemd:/lib/systemd/systemd util-linux:nsenter
   vsmartcard-vpcd:/usr/lib/pcsc/drivers/serial/libifdvpcd.so zsh:zsh"

@@ -34,8 +34,10 @@ class Outcome(NamedTuple):
 class Machine:
     """One booted machine; as a context manager it is shut down in any case, even when the tests are killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: str = "/") -> None:
+        """Boot *tree*, which is not written to; the default is what the host itself has."""
         self.name = f"vault-{os.getpid()}-{next(_numbers)}"
+        self._tree = tree
         self.leader = 0
         self._holder: subprocess.Popen[str] | None = None
         self._state = ""
@@ -189,7 +191,8 @@ class Machine:
         )
 
     def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SBX_DIR": self._state}
+        own = {"SBX_DIR": self._state, "SBX_ROOT": self._tree, "SBX_SIZE": "2g"}
+        return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **own}
 
 
 def _start_pre_status(lines: list[str], *, ok: bool) -> int | None:

@@ -5,8 +5,9 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from tskeyvault import limits, names, services
 from tskeyvault.errors import NotFoundError, UsageError, VaultError
-from tskeyvault.materialize import place, service
+from tskeyvault.materialize import manifest, place, service
 from tskeyvault.materialize.delivered import Deliveries, Place
+from tskeyvault.materialize.service import Order
 from tskeyvault.vault import Vault, opened
 
 from . import place as vault_place
@@ -21,6 +22,11 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("service", nargs="?", metavar="SERVICE", help="a service of vault.toml")
     parser.add_argument(
         "--directory", metavar="DIR", help="where (default: $RUNTIME_DIRECTORY, else /run/SERVICE)"
+    )
+    parser.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="deliver what this JSON file of the host says, instead of a service of vault.toml",
     )
     parser.add_argument("--secret", metavar="NAME", help="deliver this one secret instead of a service's")
     parser.add_argument("--to", metavar="PATH", help="... as this file")
@@ -54,10 +60,7 @@ def run(options: Namespace) -> int:
     """Deliver all or nothing, and say on standard error what was written."""
     if options.changed:
         return _changed(options)
-    if bool(options.service) == bool(options.secret) or bool(options.secret) != bool(options.to):
-        raise UsageError("either SERVICE, or --secret NAME with --to PATH", "vault materialize --help")
-    if options.json:
-        raise UsageError("--json goes with --changed")
+    _check_usage(options)
     with limits.deadline(options.timeout, "materialize"):
         if options.clean:
             return _clean(options)
@@ -68,11 +71,7 @@ def run(options: Namespace) -> int:
 
 
 def _deliver(vault: Vault, options: Namespace) -> int:
-    if options.service:
-        directory = service.directory_of(options.service, options.directory or "", os.environ)
-        order = service.order_of(options.service, directory, vault)
-    else:
-        order = service.single(options.to, _single_file(options))
+    order = _order(options, vault)
     if options.check:
         ready = service.check(vault, order, allow_disk=options.allow_disk)
         terminal.say(f"can be delivered to {order.directory}: {', '.join(ready)}")
@@ -97,13 +96,8 @@ def _remember(vault: Vault, order: service.Order, *, allow_disk: bool) -> None:
 
 def _changed(options: Namespace) -> int:
     """Say which files would change: where the service was delivered, or would be."""
-    if (
-        options.secret
-        or options.to
-        or options.check
-        or options.clean
-        or (options.directory and not options.service)
-    ):
+    others = (options.secret, options.to, options.manifest, options.check, options.clean)
+    if any(others) or (options.directory and not options.service):
         raise UsageError("--changed goes with SERVICE, or alone for all that are delivered here")
     from tskeyvault.materialize import apply
 
@@ -131,13 +125,43 @@ def _changed(options: Namespace) -> int:
     return whole.tell(reports, json=options.json, would=True)
 
 
+def _check_usage(options: Namespace) -> None:
+    if [bool(options.service), bool(options.secret), bool(options.manifest)].count(True) != 1 or (
+        bool(options.secret) != bool(options.to)
+    ):
+        raise UsageError(
+            "either SERVICE, or --manifest FILE, or --secret NAME with --to PATH", "vault materialize --help"
+        )
+    if options.json:
+        raise UsageError("--json goes with --changed")
+    if options.manifest and options.directory:
+        raise UsageError("--manifest names the directory itself")
+
+
+def _order(options: Namespace, vault: Vault) -> Order:
+    """Return what is to be delivered where."""
+    if options.manifest:
+        manifest.refuse_committed(options.manifest, vault.directory)
+        return manifest.read(options.manifest)
+    if options.service:
+        directory = service.directory_of(options.service, options.directory or "", os.environ)
+        return service.order_of(options.service, directory, vault)
+    return service.single(options.to, _single_file(options))
+
+
 def _clean(options: Namespace) -> int:
-    if not options.service or options.check:
-        raise UsageError("--clean goes with SERVICE alone")
-    directory = service.directory_of(options.service, options.directory or "", os.environ)
+    if options.secret or options.check:
+        raise UsageError("--clean goes with SERVICE alone, or with --manifest FILE alone")
+    if options.manifest:
+        # Not looked for in the vault's repository: that may be gone, and nothing was delivered from there.
+        order = manifest.read(options.manifest)
+        name, directory = order.service, order.directory
+    else:
+        name = options.service
+        directory = service.directory_of(name, options.directory or "", os.environ)
     try:
         with place.opened(directory, allow_disk=True) as fd:
-            removed, left = service.clean(fd, options.service)
+            removed, left = service.clean(fd, name)
     except NotFoundError:
         removed, left = [], []
     for name in removed:

@@ -103,9 +103,9 @@ def write(vault: Vault, order: Order, contents: Mapping[str, bytes], *, allow_di
         try:
             directory = opened.enter_context(place.opened(order.directory, allow_disk=allow_disk))
         except NotFoundError as error:
-            hint = (
-                f"RuntimeDirectory={order.service} in the unit makes it" if order.service else "make it first"
-            )
+            below = order.directory.removeprefix("/run/") if order.directory.startswith("/run/") else ""
+            runtime = order.service and (below or order.service)
+            hint = f"RuntimeDirectory={runtime} in the unit makes it" if runtime else "make it first"
             raise DeliveryError(f"directory {names.shown(order.directory)}: {error.message}", hint) from None
         info = os.fstat(directory)
 

@@ -1,0 +1,57 @@
+"""A fragment of a compose file: a Tailscale sidecar, and the network of the containers behind it."""
+
+import json
+import shlex
+
+from .order import Delivery
+from .quadlet import SECRETS, STATE, Choices, environment, state_of
+from .sidecar import Sidecar
+from .text import printable
+
+
+def fragment(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
+    """Return the fragment; every text in it stands in the quotes of JSON, which are YAML's too."""
+    name = sidecar.name
+    binds = [_bind(f"/run/{name}", SECRETS, read_only=True)]
+    if not sidecar.ephemeral:
+        binds.append(_bind(state_of(sidecar, choices), STATE, read_only=False))
+    lines = [
+        f"# vault unit {name} --for compose",
+        "# Before each start, as root, the key has to be delivered into memory, or the start fails:",
+        f"#   install -d -m 0700 /run/{name}",
+        f"#   {shlex.join(map(printable, delivery.materialize(f'/run/{name}')))}",
+        *(f"#   install -d -m 0700 {state_of(sidecar, choices)}" for _ in binds[1:]),
+        "services:",
+        f"  {_text(name)}:",
+        f"    image: {_text(choices.image)}",
+        f"    container_name: {_text(name)}",
+        "    environment:",
+        *(f"      {key}: {_text(value)}" for key, value in environment(sidecar, choices).items()),
+        "    volumes:",
+        *(line for bind in binds for line in bind),
+    ]
+    if not choices.userspace:
+        lines += ['    cap_add: ["NET_ADMIN", "NET_RAW"]', '    devices: ["/dev/net/tun:/dev/net/tun"]']
+    if sidecar.publish:
+        lines += ["    ports:", *(f"      - {_text(it)}" for it in sidecar.publish)]
+    for container in sidecar.containers:
+        lines += [
+            f"  {_text(container)}:",
+            f"    network_mode: {_text(f'service:{name}')}",
+            f"    depends_on: [{_text(name)}]",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _bind(source: str, target: str, *, read_only: bool) -> list[str]:
+    return [
+        "      - type: bind",
+        f"        source: {_text(source)}",
+        f"        target: {_text(target)}",
+        *(["        read_only: true"] if read_only else []),
+        "        bind: {create_host_path: false}",
+    ]
+
+
+def _text(value: str) -> str:
+    return json.dumps(value.replace("$", "$$"))

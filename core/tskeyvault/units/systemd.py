@@ -1,0 +1,107 @@
+"""A drop-in for a unit that exists: it fetches the service's secrets before the unit starts."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tskeyvault.errors import NotFoundError, UsageError
+from tskeyvault.names import shown
+
+from . import manager, text
+from .order import Delivery
+from .text import Piece
+
+DIRECTORY = "/etc/systemd/system"
+DROP_IN = "50-tskeyvault.conf"
+"""The name of every drop-in of ours."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+_NO = {"no", "false", "off", "0", "n", "f"}
+
+
+class Unit(NamedTuple):
+    """A unit that exists, without what a drop-in of ours adds to it."""
+
+    name: str
+    runtime: tuple[str, ...]
+    """Its runtime directories, as they stand in its files."""
+    preserved: bool
+    """They outlast a stop."""
+    dynamic: bool
+    """Its user is a dynamic one."""
+    timeout: float
+    """Seconds that a start may take; 0 where it does not say."""
+    prepares: bool
+    """It has commands of its own before its start."""
+
+
+def existing(name: str, given: str = "") -> Unit:
+    """Return the unit *name* as systemd knows it, or as the file *given* says.
+
+    Raises NotFoundError when systemd does not know it.
+    """
+    paths: Sequence[str] = (given,)
+    if not given:
+        known = manager.ask(name)
+        if not known.is_there or not known.files:
+            raise NotFoundError(f"systemd knows no unit '{name}'", "--from FILE gives the text of one")
+        paths = [path for path in known.files if os.path.basename(path) != DROP_IN]
+    found = text.settings([manager.read(path) for path in paths], "Service")
+    times = [*found.get("TimeoutSec", ()), *found.get("TimeoutStartSec", ())]
+    kind = found.get("Type", [""])[-1]
+    timeout = text.seconds(times[-1]) if times else float("inf") if kind == "oneshot" else 0.0
+    return Unit(
+        name=name,
+        runtime=tuple(" ".join(found.get("RuntimeDirectory", ())).split()),
+        preserved=found.get("RuntimeDirectoryPreserve", ["no"])[-1] not in _NO,
+        dynamic=found.get("DynamicUser", ["no"])[-1] not in _NO,
+        timeout=timeout,
+        prepares="ExecStartPre" in found,
+    )
+
+
+def drop_in(unit: Unit, delivery: Delivery, directory: str) -> Piece:
+    """Return the drop-in that delivers to *directory*, or else to the unit's runtime directory, which it may add.
+
+    Raises UsageError where a directory has to be named.
+    """
+    lines = [mark(delivery.service), "[Service]"]
+    if not directory and len(unit.runtime) > 1:
+        raise UsageError(
+            f"unit '{unit.name}' has several runtime directories", "name one: --directory /run/DIR"
+        )
+    if not directory and unit.preserved and unit.dynamic:
+        hint = "its directory is a link: --directory /run/private/DIR names its place"
+        raise UsageError(f"unit '{unit.name}' preserves the directory of a dynamic user", hint)
+    if not directory and not unit.runtime:
+        own = unit.name.removesuffix(".service")
+        runtime = own if _PLAIN.fullmatch(own) else "%N"
+        refuse_foreign(unit.name, runtime)
+        lines += [f"RuntimeDirectory={runtime}", "RuntimeDirectoryMode=0700"]
+    lines.append(f"ExecStartPre=+{text.command(delivery.materialize(directory))}")
+    if directory or unit.preserved:
+        lines.append(f"ExecStopPost=+{text.command(delivery.clean(directory))}")
+    if unit.timeout < delivery.longest:
+        lines.append(f"TimeoutStartSec={delivery.longest}")
+    lines.append("LimitCORE=0")
+    return Piece(f"{DIRECTORY}/{unit.name}.d/{DROP_IN}", "\n".join([*lines, ""]))
+
+
+def mark(service: str) -> str:
+    """Return the first line of every file that is made for *service*'s units."""
+    return f"# vault unit {service} --for systemd"
+
+
+def refuse_foreign(unit: str, runtime: str) -> None:
+    """Refuse the runtime directory *runtime* for *unit* when it is somebody else's: it would go when the unit stops.
+
+    Raises UsageError.
+    """
+    if "%" in runtime or runtime in manager.ask(unit).runtime:
+        return
+    if os.path.lexists(path := f"/run/{runtime}"):
+        raise UsageError(
+            f"'{shown(path)}' is there, and not as the runtime directory of '{unit}'",
+            "it would be removed when the unit stops; remove it, or choose another name or --directory",
+        )
