@@ -20,6 +20,11 @@ owner = "web"
 group = "1000"
 values = { TS_AUTHKEY = "tailscale/web-key", in = "pass:db/password" }
 
+[services.page.files."app.conf"]
+format = "template"
+template = "one = ${A} # \\"quoted\\" and \\\\\\nprice = $$5\\n"
+values = { A = "one" }
+
 [services.two]
 units = ["first.service", "second.service"]
 [services.two.files.key]
@@ -181,7 +186,7 @@ def printed(vault: Path, service: str, *options: str) -> Result:
 def evaluated(vault: Path, nix: Nix, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Evaluated]:
     """Give what NixOS gets of what is printed for each service; every one of them is parsed by itself, too."""
     scratch = tmp_path_factory.mktemp("printed")
-    names = ["web", "two", "ai", "temp", "again", *(f"h{number}" for number in range(len(HOSTILE)))]
+    names = ["web", "page", "two", "ai", "temp", "again", *(f"h{number}" for number in range(len(HOSTILE)))]
     texts = {}
     for name in names:
         done = printed(vault, name)
@@ -241,6 +246,20 @@ def test_each_of_the_units_of_a_service_gets_it(evaluated: Mapping[str, Evaluate
             "directory": f"/run/{unit}",
             "files": {"key": a_file("one", format="line")},
         }
+
+
+def test_the_text_of_a_template_stays_what_it_is(evaluated: Mapping[str, Evaluated]) -> None:
+    assert evaluated["page"].failed == []
+    assert delivered(evaluated["page"], "page")["files"] == {
+        "app.conf": {
+            "values": {"A": "one"},
+            "format": "template",
+            "template": 'one = ${A} # "quoted" and \\\nprice = $$5\n',
+            "mode": "0400",
+            "owner": "",
+            "group": "",
+        }
+    }
 
 
 def test_a_sidecar_gets_what_vault_toml_says(evaluated: Mapping[str, Evaluated]) -> None:

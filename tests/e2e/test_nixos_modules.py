@@ -138,8 +138,8 @@ FAILS: dict[str, tuple[str, str]] = {
         'services.vault-materialize.units.web.secrets.t.secret = "/etc/key";',
         "not by a path",
     ),
-    "values for a line": (UNIT.format('values.A = "b";'), "env and json take `values`"),
-    "a secret for env": (UNIT.format('format = "env";'), "env and json take `values`"),
+    "values for a line": (UNIT.format('values.A = "b";'), "env, json and template take `values`"),
+    "a secret for env": (UNIT.format('format = "env";'), "env, json and template take `values`"),
     "no secrets": ("services.vault-materialize.units.web = { };", "has no secrets"),
     "a unit with its ending": (
         'services.vault-materialize.units."web.service".secrets.x = { };',

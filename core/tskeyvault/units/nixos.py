@@ -70,8 +70,8 @@ def _properties(file: File) -> dict[str, _Value]:
         "format": file.format,
         "template": file.template,
         "mode": f"{file.mode:04o}",
-        "owner": file.owner,
-        "group": file.group,
+        "owner": printable(file.owner),
+        "group": printable(file.group),
     }
     usual = {"format": "raw", "template": "", "mode": "0400", "owner": "", "group": ""}
     return {option: value for option, value in said.items() if value != usual[option]}
