@@ -22,6 +22,7 @@ from tskeyvault_hooks import allow
 README, FORMAT, HOOKS, TUTORIAL = "README.md", "docs/format.md", "docs/hooks.md", "docs/plugins.md"
 TEAMS = "docs/gpg-teams.md"
 STORES = "docs/pass.md"
+PODMAN = "docs/podman.md"
 DEMO, TESTS = "sh docs/demo.sh\n", "sh tests/run.sh\n"
 SECONDS = 120
 
@@ -57,6 +58,7 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     run |= {(HOOKS, "sh"), (HOOKS, "text")}  # test_docs_hooks.py
     run |= {(TEAMS, "sh"), (TEAMS, "toml")}  # test_docs_gpg.py
     run |= {(STORES, "sh"), (STORES, "toml")}  # test_docs_pass.py
+    run |= {(PODMAN, "sh"), (PODMAN, "toml"), (PODMAN, "ini")}  # test_podman.py
     run |= {("docs/yubikey.md", "sh")}  # test_docs_yubikey.py
     found = {
         (block.document, block.language) for name in documents.names() for block in documents.blocks(name)
