@@ -29,6 +29,12 @@ def test_what_no_unit_can_say_is_refused(word: str) -> None:
     assert caught.value.message.isprintable()
 
 
+@pytest.mark.parametrize("program", ["/a'b", '/a"b', "/a\\b"])
+def test_a_program_that_systemd_would_leave_out_is_refused(program: str) -> None:
+    with pytest.raises(UsageError):
+        text.command([program, "a"])
+
+
 def test_settings_are_read_as_systemd_reads_them() -> None:
     first = """# [Service]
 [Unit]

@@ -228,6 +228,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a service that is no sidecar": (("web", "--for", "quadlet"), 2, "is no sidecar"),
     "a unit that systemd does not know": (("web", "--for", "systemd"), 3, "knows no unit 'web.service'"),
     "what is no unit": (("web", "--for", "systemd", "--unit", "../x.service"), 2, "not the name of a service unit"),
+    "a name that is no directory": (("web", "--for", "systemd", "--unit", "a\\x2db.service", "--from", "/dev/null"), 2, "--directory"),
     "one text for two units": (("web", "--for", "systemd", "--from", "/dev/null"), 2, "--from is the text of one unit"),
     "a text that is not there": (("web", "--for", "systemd", "--unit", "x.service", "--from", "/nowhere"), 3, "'/nowhere'"),
     "options of podman for systemd": (("web", "--for", "systemd", "--userspace"), 2, "does not go with --for systemd"),
