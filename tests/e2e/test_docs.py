@@ -21,6 +21,7 @@ from tskeyvault_hooks import allow
 README, FORMAT, HOOKS, TUTORIAL = "README.md", "docs/format.md", "docs/hooks.md", "docs/plugins.md"
 TEAMS = "docs/gpg-teams.md"
 STORES = "docs/pass.md"
+PODMAN = "docs/podman.md"
 DEMO, TESTS = "sh docs/demo.sh\n", "sh tests/run.sh\n"
 
 
@@ -42,6 +43,7 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     run |= {(TEAMS, "sh"), (TEAMS, "toml")}  # test_docs_gpg.py
     run |= {(STORES, "sh"), (STORES, "toml")}  # test_docs_pass.py
     run |= {("docs/nixos.md", "nix")}  # test_nixos_modules.py, and test_nixos_systemd.py
+    run |= {(PODMAN, "sh"), (PODMAN, "toml"), (PODMAN, "ini")}  # test_podman.py
     run |= {("docs/yubikey.md", "sh")}  # test_docs_yubikey.py
     found = {
         (block.document, block.language) for name in documents.names() for block in documents.blocks(name)

@@ -69,8 +69,11 @@ class Proof(NamedTuple):
 class Host:
     """The machine, with the keys that it may read and the means to change them."""
 
-    def __init__(self, machine: Machine):
+    def __init__(self, machine: Machine, document: str = DOCUMENT, secrets: tuple[str, ...] = ()):
+        """Set up the *machine*; the vault also has the services of *document*, which use these *secrets*."""
         self.machine = machine
+        self._documents = dict.fromkeys(("README.md", DOCUMENT, document))
+        self._secrets = (KEY, "one", "two", "three", *secrets)
         self.mark = made_key()[-20:].decode()
         """Ends every key, so that one search finds any of them."""
         self.keys: dict[str, str] = {}
@@ -134,10 +137,10 @@ class Host:
     def _make_team(self) -> None:
         self.machine.write("/srv/team/gitconfig", _GIT)
         self._team("init", _TEAM)
-        tables = [text for document in ("README.md", DOCUMENT) for text in documents.texts(document, "toml")]
+        tables = [text for document in self._documents for text in documents.texts(document, "toml")]
         path = f"{_TEAM}/vault.toml"
         self.machine.write(path, "\n".join([self.machine.path(path).read_text(), *tables, _SERVICES]))
-        for name in (KEY, "one", "two", "three"):
+        for name in self._secrets:
             self._team_inserts(name)
         self.machine.run(*self._git("commit", "--quiet", "--all", "--message=Describe the services"))
 

@@ -12,15 +12,18 @@ from .text import printable
 def fragment(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
     """Return the fragment; every text in it stands in the quotes of JSON, which are YAML's too."""
     name = sidecar.name
-    binds = [_bind(f"/run/{name}", SECRETS, read_only=True)]
+    directory = f"/run/{name}"
+    made = [directory] if sidecar.ephemeral or choices.state else [directory, state_of(sidecar, choices)]
+    binds = [_bind(directory, SECRETS, read_only=True)]
     if not sidecar.ephemeral:
         binds.append(_bind(state_of(sidecar, choices), STATE, read_only=False))
     lines = [
         f"# vault unit {name} --for compose",
-        "# Before each start, as root, the key has to be delivered into memory, or the start fails:",
-        f"#   install -d -m 0700 /run/{name}",
-        f"#   {shlex.join(map(printable, delivery.materialize(f'/run/{name}')))}",
-        *(f"#   install -d -m 0700 {state_of(sidecar, choices)}" for _ in binds[1:]),
+        "# Before each start, as root: without its key the sidecar ends at once",
+        *(f"#   install -d -m 0700 {it}" for it in made),
+        f"#   {shlex.join(map(printable, delivery.materialize(directory)))}",
+        "# After each stop",
+        f"#   {shlex.join(map(printable, delivery.clean(directory)))}",
         "services:",
         f"  {_text(name)}:",
         f"    image: {_text(choices.image)}",

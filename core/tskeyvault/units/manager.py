@@ -1,6 +1,7 @@
 """The systemd of this host: what it knows of a unit, and telling it that files have changed."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -40,13 +41,21 @@ def ask(unit: str) -> Known:
     fields: Mapping[str, str] = dict(line.partition("=")[::2] for line in done.output.splitlines())
     if done.status or fields.get("LoadState", "not-found") == "not-found":
         return NOTHING
-    files = [fields.get("FragmentPath", ""), *fields.get("DropInPaths", "").split()]
+    files = [fields.get("FragmentPath", ""), *_words(fields.get("DropInPaths", ""))]
     return Known(
         is_there=True,
         files=tuple(path for path in files if path),
         source=fields.get("SourcePath", ""),
-        runtime=tuple(fields.get("RuntimeDirectory", "").split()),
+        runtime=tuple(_words(fields.get("RuntimeDirectory", ""))),
     )
+
+
+def _words(text: str) -> list[str]:
+    """Split a list as systemctl shows it, with quotes around what has anything but plain characters."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise PluginError("systemctl shows a list that cannot be read") from None
 
 
 def read(path: str) -> str:

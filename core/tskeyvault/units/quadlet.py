@@ -19,6 +19,8 @@ STATE = "/var/lib/tailscale"
 SECRETS = "/run/secrets/tailscale"
 """Where the key lies inside the container. The directory is bound: a file would stay the old one for ever."""
 
+_LAST = "ExecStopPost=-podman rm -v -f -i --depend --cidfile=%t/%N.cid"
+"""When it ends by itself, what is behind it ends too: it would be left without a network."""
 _PULL = 300
 """Seconds to start in: the image may have to be fetched."""
 _PLACES = (DIRECTORY, "/run/containers/systemd", "/usr/share/containers/systemd")
@@ -70,8 +72,7 @@ def pieces(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> list[Piece
     """Return the quadlet of the sidecar, and a drop-in for each container behind it."""
     systemd.refuse_foreign(f"{sidecar.name}.service", sidecar.name)
     own = Piece(f"{DIRECTORY}/{sidecar.name}.container", _container(sidecar, delivery, choices))
-    behind = "\n".join([mark(sidecar.name), "[Unit]", f"BindsTo={sidecar.name}.service", "", "[Container]",
-                        f"Network={sidecar.name}.container", ""])  # fmt: skip
+    behind = "\n".join([mark(sidecar.name), "[Container]", f"Network={sidecar.name}.container", ""])
     return [
         own,
         *(Piece(f"{DIRECTORY}/{it}.container.d/{systemd.DROP_IN}", behind) for it in sidecar.containers),
@@ -94,7 +95,7 @@ def _container(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
         f"Volume=/run/{name}:{SECRETS}:ro", *kept, *device, *(f"PublishPort={it}" for it in sidecar.publish), "",
         "[Service]", f"RuntimeDirectory={name}", "RuntimeDirectoryMode=0700", *made,
         f"ExecStartPre=+{text.command(delivery.materialize())}",
-        f"TimeoutStartSec={max(_PULL, delivery.longest)}", "LimitCORE=0", "",
+        f"TimeoutStartSec={max(_PULL, delivery.longest)}", "LimitCORE=0", _LAST, "",
         "[Install]", "WantedBy=multi-user.target", "",
     ]  # fmt: skip
     return "\n".join(lines)

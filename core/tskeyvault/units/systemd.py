@@ -16,7 +16,7 @@ DIRECTORY = "/etc/systemd/system"
 DROP_IN = "50-tskeyvault.conf"
 """The name of every drop-in of ours."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_.@-]+", re.ASCII)
 _NO = {"no", "false", "off", "0", "n", "f"}
 
 
@@ -75,8 +75,7 @@ def drop_in(unit: Unit, delivery: Delivery, directory: str) -> Piece:
         hint = "its directory is a link: --directory /run/private/DIR names its place"
         raise UsageError(f"unit '{unit.name}' preserves the directory of a dynamic user", hint)
     if not directory and not unit.runtime:
-        own = unit.name.removesuffix(".service")
-        runtime = own if _PLAIN.fullmatch(own) else "%N"
+        runtime = _runtime_directory(unit.name)
         refuse_foreign(unit.name, runtime)
         lines += [f"RuntimeDirectory={runtime}", "RuntimeDirectoryMode=0700"]
     lines.append(f"ExecStartPre=+{text.command(delivery.materialize(directory))}")
@@ -86,6 +85,19 @@ def drop_in(unit: Unit, delivery: Delivery, directory: str) -> Piece:
         lines.append(f"TimeoutStartSec={delivery.longest}")
     lines.append("LimitCORE=0")
     return Piece(f"{DIRECTORY}/{unit.name}.d/{DROP_IN}", "\n".join([*lines, ""]))
+
+
+def _runtime_directory(unit: str) -> str:
+    """Return the name of a runtime directory for *unit* alone: that of the unit, of a template that of each instance.
+
+    Raises UsageError for a name with escapes, with which systemd 257 starts no unit.
+    """
+    own = unit.removesuffix(".service")
+    if not _PLAIN.fullmatch(own):
+        raise UsageError(
+            f"unit '{unit}' has a name that no runtime directory can have", "name one: --directory /run/DIR"
+        )
+    return "%N" if "@" in own else own
 
 
 def mark(service: str) -> str:

@@ -26,6 +26,11 @@ def command(words: Iterable[str]) -> str:
     Raises UsageError for what no unit can say: control characters, and bytes that are not UTF-8.
     """
     program, *arguments = words
+    if set(program) & {'"', "'", "\\"}:
+        # It would leave the whole line out, and start the unit without its secrets.
+        raise UsageError(
+            f"'{shown(program)}' has a character that systemd takes in no program", "use another path"
+        )
     # The program itself is not searched for variables.
     return " ".join([_quoted(program), *(_quoted(it.replace("$", "$$")) for it in arguments)])
 
