@@ -8,7 +8,7 @@ from .errors import ConfigError, IntegrityError, NotFoundError
 from .plugins import NO_KEYS, PublicKeys
 from .state import State
 from .store import Store
-from .values import Reader
+from .values import Reader, Vouched
 
 _MAX_LINES = 50
 """Of a difference that is shown."""
@@ -72,13 +72,13 @@ def as_written(_plugin: str, found: Recipients) -> Recipients:
     return found
 
 
-Vouched = Callable[[str, bytes, bytes], tuple[str, ...]]
+Voucher = Callable[[str, bytes, bytes], Vouched]
 """Asks a plugin, by name, who is vouched for by a recipients file and its signature."""
 
 
-def nobody_vouches(_plugin: str, _content: bytes, _signature: bytes) -> tuple[str, ...]:
+def nobody_vouches(_plugin: str, _content: bytes, _signature: bytes) -> Vouched:
     """Return that nobody is vouched for."""
-    return ()
+    return Vouched(())
 
 
 class RecipientsChangedError(IntegrityError):
@@ -173,7 +173,7 @@ def governing(store: Store, plugin: str, folder: str) -> Recipients:
 def changes(store: Store, state: State, resolve: Resolve = as_written) -> list[Change]:
     """Return what is not as this host approved it, of all recipients files."""
     present = [resolve(plugin, load(store, path)) for plugin, path in store.recipients_files(lambda _: None)]
-    gone = set(state.approved_paths) - {found.path for found in present}
+    gone = {*state.approved_paths, *state.signed_paths} - {found.path for found in present}
     found = [_compare(recipients, state.approved(recipients.path)) for recipients in present]
     found += [_gone(path, state.approved(path) or ()) for path in sorted(gone)]
     return [change for change in found if change.added or change.removed or change.gone]
@@ -187,16 +187,16 @@ def approved(
     folder: str,
     *,
     resolve: Resolve = as_written,
-    vouched: Vouched = nobody_vouches,
+    vouched: Voucher = nobody_vouches,
 ) -> Recipients:
     """Return :func:`governing` recipients when this host has approved exactly these, or *vouched* for them.
 
     Raises RecipientsChangedError for others, also when a nearer file that was approved is gone.
     """
     path = store.nearest(plugins.recipients_file(plugin), folder)
-    texts = vouched(plugin, _content(store, path), _content(store, path and f"{path}.sig"))
-    if texts:
-        lines = tuple(Recipient(text, "") for text in texts)
+    found = vouched(plugin, _content(store, path), _content(store, path and f"{path}.sig"))
+    if found.recipients:
+        lines = tuple(Recipient(text, "") for text in found.recipients)
         recipients = resolve(plugin, Recipients(path, lines))
         change = Change(path, (), (), gone=False, now=())
         if not path:
@@ -205,12 +205,27 @@ def approved(
         recipients = resolve(plugin, governing(store, plugin, folder))
         change = _compare(recipients, state.approved(recipients.path))
     below = _below(plugin, folder, recipients.path)
-    for path in below:
-        if (before := state.approved(path)) is not None:
-            change = _gone(path, before)
+    for nearer in below:
+        if (before := state.approved(nearer)) is not None or nearer in state.signed_paths:
+            change = _gone(nearer, before or ())
     if change.added or change.removed or change.gone:
         raise RecipientsChangedError(change, git.last_change(directory, change.path), plugin)
+    if found.signed:
+        _remember(state, path, found.signed)
     return recipients
+
+
+def _remember(state: State, path: str, signed: int) -> None:
+    """Remember that the file at *path* was signed at *signed*, unless this host has seen one that was signed later.
+
+    Raises IntegrityError: whoever brings back an old one brings back those who were removed since.
+    """
+    if signed < state.signed(path):
+        raise IntegrityError(
+            f"'{names.shown(path)}' was rolled back: this host has seen one that was signed later",
+            "git log says by whom; the signer runs pass init again, when this is how it should be",
+        )
+    state.sign(path, signed)
 
 
 def _content(store: Store, path: str) -> bytes:

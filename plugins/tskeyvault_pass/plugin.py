@@ -8,7 +8,7 @@ from tskeyvault.errors import NotFoundError, PluginError, UsageError
 from tskeyvault.exchange import Stop
 from tskeyvault.recipients import parse
 from tskeyvault.spec import hookimpl
-from tskeyvault.values import Finding, Housing, Options, Reader, Secret
+from tskeyvault.values import Finding, Housing, Options, Reader, Secret, Vouched
 from tskeyvault_gpg import checks, keys, packets, plugin
 from tskeyvault_gpg.keyring import Ring
 from tskeyvault_gpg.program import Gpg
@@ -72,14 +72,14 @@ class Plugin:
         return [resolve(line, known, self._gpg.groups, _WHERE) for line in recipients]
 
     @hookimpl
-    def vault_recipients(self, content: bytes, signature: bytes) -> tuple[str, ...]:
+    def vault_recipients(self, content: bytes, signature: bytes) -> Vouched:
         """Return ``PASSWORD_STORE_KEY``, or the lines of *content* where a pinned signer has signed it."""
         if self._settings.keys:
-            return self._settings.keys
+            return Vouched(self._settings.keys)
         if not self._settings.signers or not content:
-            return ()
-        check(self._program(), content, signature, self._settings.signers)
-        return tuple(entry.text for entry in parse(".gpg-id", content).entries)
+            return Vouched(())
+        signed = check(self._program(), content, signature, self._settings.signers)
+        return Vouched(tuple(entry.text for entry in parse(".gpg-id", content).entries), signed)
 
     @hookimpl
     def vault_own_recipients(self) -> tuple[str, ...]:

@@ -125,6 +125,55 @@ def test_a_list_changed_after_it_was_signed_is_refused(store: Store, people: Tea
     store.refused(5, "not a good one", "insert", "pass:other", input=LINES, **by_signer(people.bob))
 
 
+@pytest.fixture(scope="module")
+def signer(people: Team) -> Person:
+    """Give a signer whose key is old enough to have signed something long ago."""
+    found = gpg.another(people.bob, "Signer", made="20240101T000000")
+    gpg.run(people.alice.home, "--import", input=found.public)
+    return found
+
+
+@pytest.fixture
+def lists(store: Store, people: Team, signer: Person) -> dict[str, bytes]:
+    """Give what signed lists an attacker has kept: of before Mallory was taken out, and with her key."""
+    kept = {}
+    for name, ids in (("old", [people.alice, people.mallory]), ("new", [people.alice])):
+        (store.directory / ".gpg-id").write_text("".join(f"{who.fingerprint}\n" for who in ids))
+        signed(store, signer, *([] if name == "new" else ["--faked-system-time", "20250101T000000"]))
+        for file in (".gpg-id", ".gpg-id.sig"):
+            kept[f"{name}{file}"] = (store.directory / file).read_bytes()
+    return kept
+
+
+def test_a_signed_list_that_is_brought_back_is_refused(
+    store: Store, signer: Person, lists: dict[str, bytes]
+) -> None:
+    store.done("insert", "pass:new", input=LINES, **by_signer(signer))
+    for file in (".gpg-id", ".gpg-id.sig"):
+        (store.directory / file).write_bytes(lists[f"old{file}"])
+    store.refused(5, "was rolled back", "insert", "pass:other", input=LINES, **by_signer(signer))
+    store.refused(5, "was rolled back", "rekey", "pass:", **by_signer(signer))
+    signed(store, signer)  # who says by that that it is meant
+    store.done("insert", "pass:other", input=LINES, **by_signer(signer))
+    assert store.readers("other") == 2
+
+
+def test_a_nearer_signed_list_that_is_gone_is_refused(
+    store: Store, signer: Person, lists: dict[str, bytes]
+) -> None:
+    (store.directory / "own").mkdir()
+    for file in (".gpg-id", ".gpg-id.sig"):
+        (store.directory / "own" / file).write_bytes(lists[f"new{file}"])
+        (store.directory / file).write_bytes(lists[f"old{file}"])
+    store.done("insert", "pass:own/new", input=LINES, **by_signer(signer))
+    (store.directory / "own/.gpg-id").unlink()
+    (store.directory / "own/.gpg-id.sig").unlink()
+    store.refused(5, "the file is gone", "insert", "pass:own/other", input=LINES, **by_signer(signer))
+    store.done("recipients", "ack", "--plugin", "pass", "--yes", **by_signer(signer))
+    store.done("insert", "pass:own/other", input=LINES, **by_signer(signer))
+    assert (store.readers("own/new"), store.readers("own/other")) == (1, 2)
+
+
 def test_an_expired_signer_is_refused_whom_pass_accepts(store: Store, people: Team) -> None:
     old = gpg.another(people.alice, "Old", expires="20200601T000000", made="20200101T000000")
     signed(store, old, "--faked-system-time", "20200201T000000")
