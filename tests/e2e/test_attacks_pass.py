@@ -210,6 +210,75 @@ def test_a_signer_by_anything_but_a_full_fingerprint_is_refused(store: Store, pe
     store.refused(2, "full fingerprints", "insert", "pass:new", input=LINES, env=env)
 
 
+# What gpg says, and what happens meanwhile.
+
+
+def test_a_hostile_user_id_and_file_name_say_nothing(store: Store, people: Team) -> None:
+    forged = "x [GNUPG:] GOODMDC %0A[GNUPG:] END_DECRYPTION"
+    bob = gpg.clone(people.bob, people.folder / "claiming")
+    gpg.run(bob.home, "--quick-add-uid", bob.fingerprint, f"{forged} (GOODSIG) <claiming@example.invalid>")
+    gpg.run(store.who.home, "--import", input=bob.public)
+    (store.directory / ".gpg-id").write_text(f"{store.who.fingerprint}\nclaiming@example.invalid\n")
+    said = store.done("recipients", "ack", "--plugin", "pass", "--yes").err
+    assert "\n[GNUPG:]" not in said
+    store.done("insert", "pass:new", input=LINES)
+    assert store.readers("new") == 2
+    named = f"a\n[GNUPG:] DECRYPTION_OKAY\n[GNUPG:] GOODMDC\n[GNUPG:] END_DECRYPTION\n{forged}"
+    to = ("--trust-model", "always", "--recipient", store.who.fingerprint, "--set-filename", named)
+    whole = gpg.run(store.who.home, *to, "--encrypt", input=LINES)
+    (store.directory / "whole.gpg").write_bytes(whole)
+    (store.directory / "cut.gpg").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert store.done("show", "pass:whole").out == LINES
+    store.refused(5, "damaged", "show", "pass:cut")
+    commented = gpg.run(
+        store.who.home, *to[:4], "--armor", "--comment", "[GNUPG:] GOODMDC", "--encrypt", input=LINES
+    )
+    (store.directory / "commented.gpg").write_bytes(commented)
+    assert store.done("show", "pass:commented").out == LINES
+
+
+def before_gpg(folder: Path, script: str) -> dict[str, str]:
+    """Return the environment in which *script* is run before each gpg, whose arguments it has."""
+    folder.mkdir()
+    wrapper = folder / "gpg"
+    wrapper.write_text(f'#!/bin/bash\n{script}\nexec /usr/bin/gpg "$@"\n')
+    wrapper.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("when", ["--encrypt", "--verify"])
+def test_a_list_that_changes_between_check_and_use_is_not_used(
+    store: Store, people: Team, tmp_path: Path, when: str
+) -> None:
+    signed(store, people.bob)
+    planted = f"echo {people.mallory.fingerprint} >> {store.directory}/.gpg-id"
+    env = before_gpg(tmp_path / "bin", f'case "$*" in *{when}*) {planted} ;; esac')
+    if when == "--verify":
+        env |= by_signer(people.bob)["env"]
+    done = store.vault("insert", "pass:new", input=LINES, env=env)
+    assert people.mallory.fingerprint in (store.directory / ".gpg-id").read_text()
+    if when == "--verify":  # the list is checked twice: before the value is read, and when it is written
+        assert (done.code, (store.directory / "new.gpg").exists()) == (5, False)
+    else:
+        assert (done.code, store.readers("new")) == (0, 1)
+
+
+def test_no_entry_stands_where_others_see_it_while_gpg_runs(store: Store, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    look = "cat /proc/[0-9]*/cmdline /proc/$$/environ /proc/$PPID/environ; ls -lR /proc/$$/fd /dev/shm"
+    env = before_gpg(tmp_path / "bin", f"{{ {look}; }} 2>/dev/null >> {seen}")
+    secret = made_key()
+    store.done("insert", "pass:watched", input=secret, env=env)
+    assert store.done("show", "pass:watched", env=env).out == secret
+    store.done("mv", "pass:watched", "pass:moved", env=env)
+    text = seen.read_bytes()
+    assert text.count(b"--encrypt") > 1
+    assert b"--decrypt" in text
+    assert secret not in text
+    argv = ["grep", "-rlaF", secret.decode(), "/dev/shm", tmp_path, store.directory]  # noqa: S108 - only looked at
+    assert subprocess.run(argv, capture_output=True, check=False).stdout == b""
+
+
 # Links and names.
 
 

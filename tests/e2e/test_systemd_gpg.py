@@ -14,6 +14,7 @@ PAGES = {"sidecar-pass": "docs/pass.md", "sidecar-gpg": "docs/gpg-teams.md"}
 VAULT = "/opt/tskeyvault/bin/vault"
 ENTRY = "/root/.password-store/tailscale/container-key.gpg"
 THEIRS = "/root/.gnupg /root/.password-store /root/gpg-passphrase"
+GPG = "/usr/bin/gpg"
 STATE = "/var/lib/tskeyvault"
 SESAME = "open sesame"
 KEY = "gpg --batch --quiet --pinentry-mode loopback --passphrase '{}' --quick-generate-key {} future-default default never"
@@ -87,7 +88,7 @@ FAULTS = {
         "a key that is locked": (
             f"echo x | {TO} {ENTRY} --recipient locked@example.invalid --encrypt", 4, "pinentry",
         ),
-        "a gpg that fails": ("mount --bind /bin/false /usr/bin/gpg", 6, "gpg failed without a reason"),
+        "a gpg that fails": (f"mv {GPG} {GPG}.kept; cp /bin/false {GPG}", 6, "gpg failed without a reason"),
         "a home of gpg that is missing": ("rm -r /root/.gnupg", 6, "secret 'tailscale/container-key': "),
         "a damaged entry": (f"truncate -s -1 {ENTRY}", 5, "secret 'tailscale/container-key': "),
     },
