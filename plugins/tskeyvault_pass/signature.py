@@ -5,7 +5,6 @@ GOODSIG together with VALIDSIG of a pinned fingerprint counts.
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 
 from tskeyvault import files, scratch
@@ -26,14 +25,14 @@ def check(gpg: Gpg, content: bytes, signature: bytes, signers: frozenset[str]) -
     """
     if not signature:
         raise IntegrityError("the recipients file '.gpg-id' is not signed", _HINT)
-    folder = scratch.made(os.environ, "vault-pass-")
+    folder = scratch.Held(os.environ, "vault-pass-")
     try:
-        with files.directory(folder) as fd:
+        with files.directory(folder.path) as fd:
             files.write(fd, "signature", signature, mode=0o600)
-        verify = ("--verify", "--", os.path.join(folder, "signature"), "-")
+        verify = ("--verify", "--", os.path.join(folder.path, "signature"), "-")
         _, lines = gpg.call("--no-auto-key-locate", *verify, given=content)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.close()
     times = [_time(block) for block in _blocks(lines) if _is_good(block, signers)]
     if not times:
         raise IntegrityError(

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from support import gpg, needs
 from support.gpg import Person
 from support.team import Shared, Team, made, subkey, team
-from support.vaults import made_key
+from support.vaults import PATH, made_key
 
 SESAME = "the passphrase itself"
 
@@ -112,6 +113,23 @@ def test_a_file_name_in_a_message_forges_no_report(ours: Shared) -> None:
     assert ours.done("show", "c").out == b"sound"
     (ours.secrets / "d.gpg").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     ours.refused(5, "secret 'd': damaged", "show", "d")
+
+
+@pytest.mark.parametrize("size", ["8k", "12k"])
+def test_a_full_tmpfs_is_no_missing_key(ours: Shared, tmp_path: Path, size: str) -> None:
+    ours.add(ours.team.bob)
+    before = ours.state()
+    full = tmp_path / "full"
+    full.mkdir()
+    inside = f'mount -t tmpfs -o size={size},mode=700 t {full}; head -c 4k /dev/zero > {full}/x; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-ec", inside, "sh", sys.executable, "-m", "tskeyvault", "insert", "c"],
+        input=b"x", capture_output=True, check=False, timeout=60, cwd=ours.directory,
+        env={**os.environ, "PYTHONPATH": PATH, "GNUPGHOME": str(ours.team.alice.home), "XDG_RUNTIME_DIR": str(full)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (7, b""), done.stderr
+    assert f"'{full}' has no room for the public keys".encode() in done.stderr
+    assert ours.state() == before
 
 
 # Recipients.

@@ -275,7 +275,7 @@ def test_no_entry_stands_where_others_see_it_while_gpg_runs(store: Store, tmp_pa
     assert text.count(b"--encrypt") > 1
     assert b"--decrypt" in text
     assert secret not in text
-    argv = ["grep", "-rlaF", secret.decode(), "/dev/shm", tmp_path, store.directory]  # noqa: S108 - only looked at
+    argv: list[str | Path] = ["grep", "-rlaF", secret.decode(), "/dev/shm", tmp_path, store.directory]  # noqa: S108 - only looked at
     assert subprocess.run(argv, capture_output=True, check=False).stdout == b""
 
 
