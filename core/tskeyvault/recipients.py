@@ -1,6 +1,7 @@
 """Who can read: recipients files, and whether this host has approved what stands in them."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from . import git, names, plugins
@@ -90,7 +91,10 @@ class RecipientsChangedError(IntegrityError):
         if who:
             lines.append(f"  last changed in {who}")
         where = f" --plugin {plugin}" if plugins.is_housed(plugin) else ""
-        super().__init__("\n".join(lines), f"vault recipients ack{where}, when this is how it should be")
+        undo = f"; git revert {who.partition(' ')[0]}, when not" if who else ""
+        super().__init__(
+            "\n".join(lines), f"vault recipients ack{where}, when this is how it should be{undo}"
+        )
         self.change = change
 
 
@@ -104,15 +108,23 @@ class Change(NamedTuple):
     """The file itself is no longer there, so that those of a folder above would read."""
     now: tuple[str, ...]
     """What is approved by approving it."""
+    names: Mapping[str, str] = MappingProxyType({})
+    """Whose each recipient is by the key itself, where a plugin said so."""
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The difference for people to read, a line each."""
         lines = ["the file is gone"] if self.gone else []
-        lines += [f"+ {names.shown(entry.text)}{_called(entry.label)}" for entry in self.added]
+        lines += [
+            f"+ {names.shown(entry.text)}{_called(entry.label)}{self._by_key(entry)}" for entry in self.added
+        ]
         lines += [f"- {names.shown(text)}{_called(label)}" for text, label in self.removed]
         more = len(lines) - _MAX_LINES
         return (*lines[:_MAX_LINES], f"and {more} more") if more > 0 else tuple(lines)
+
+    def _by_key(self, entry: Recipient) -> str:
+        name = self.names.get(entry.text, "")
+        return f"  its key says: {names.shown(name)}" if name not in {"", entry.label} else ""
 
 
 def parse(path: str, data: bytes) -> Recipients:
@@ -202,7 +214,12 @@ def approved(
         if not path:
             return recipients
     else:
-        recipients = resolve(plugin, governing(store, plugin, folder))
+        try:
+            recipients = resolve(plugin, governing(store, plugin, folder))
+        except NotFoundError as error:
+            path = path or f"{plugins.folder(plugin)}/{plugins.recipients_file(plugin)}"
+            undo = git.undo(directory, path)
+            raise NotFoundError(error.message, undo or error.hint) from None
         change = _compare(recipients, state.approved(recipients.path))
     below = _below(plugin, folder, recipients.path)
     for nearer in below:
@@ -249,7 +266,10 @@ def _compare(recipients: Recipients, before: tuple[str, ...] | None) -> Change:
     texts = {entry.text for entry in known}
     added = tuple(entry for entry in recipients.meant if not _is_known(entry, known, texts))
     removed = tuple(entry for entry in known if entry.text not in recipients.texts)
-    return Change(recipients.path, added, removed, gone=False, now=recipients.approvable)
+    called = {reader.recipient: reader.name for _, readers in recipients.pairs for reader in readers}
+    return Change(
+        recipients.path, added, removed, gone=False, now=recipients.approvable, names=MappingProxyType(called)
+    )
 
 
 def _is_known(entry: Recipient, known: Container[Recipient], texts: Container[str]) -> bool:

@@ -36,9 +36,12 @@ class Ring:
         return ciphertext
 
     def is_for(self, key_ids: Sequence[str], recipients: Sequence[str]) -> bool:
-        """Tell whether *key_ids* are those of the subkeys that *recipients* are encrypted to."""
-        usable = [self.keys[text].usable if text in self.keys else None for text in recipients]
-        return sorted(key_ids) == sorted(subkey.key_id if subkey else "" for subkey in usable)
+        """Tell whether *key_ids* are those of the subkeys that *recipients* are encrypted to.
+
+        Raises UsageError for one that is missing or cannot be used: no other ciphertext would mend that.
+        """
+        subkeys = [self.key(text, position) for position, text in enumerate(recipients, 1)]
+        return sorted(key_ids) == sorted(subkey[-16:] for subkey in subkeys)
 
     def key(self, recipient: str, position: int) -> str:
         """Return the fingerprint of the subkey that *recipient*, a fingerprint, is encrypted to.

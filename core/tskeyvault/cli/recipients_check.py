@@ -43,7 +43,7 @@ def run(vault: Vault, options: Namespace) -> int:
 
 
 def _until(reader: Reader) -> str:
-    return f"until {reader.expires}" if reader.expires else "does not expire"
+    return reader.problem or (f"until {reader.expires}" if reader.expires else "does not expire")
 
 
 def _of(reader: Reader) -> Iterator[Finding]:
