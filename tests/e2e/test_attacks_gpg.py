@@ -216,6 +216,15 @@ def test_a_public_key_that_was_deleted_is_what_every_command_tells(ours: Shared)
     assert "re-encrypt" not in ours.vault("rekey", "--plan").err
 
 
+def test_a_failing_rekey_and_a_check_name_the_file_that_is_wrong(ours: Shared) -> None:
+    (ours.secrets / "planted.gpg").write_bytes(b"plain")
+    ours.refused(5, "secret 'planted': not in the form of OpenPGP", "rekey")
+    (ours.secrets / "planted.gpg").unlink()
+    (ours.secrets / "note.txt").write_text("plain")
+    done = ours.vault("recipients", "check")
+    assert (done.code, "'secrets/note.txt' is no encrypted secret" in done.err) == (1, True), done.err
+
+
 def test_key_files_that_were_swapped_fail_the_check(ours: Shared) -> None:
     ours.add(ours.team.bob)
     one, other = ours.keys / ours.team.alice.file, ours.keys / ours.team.bob.file

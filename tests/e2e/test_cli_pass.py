@@ -223,6 +223,28 @@ def test_a_vault_does_not_take_the_name_of_the_store_for_its_own(store: Store, t
     store.refused(2, "do not lie in a vault", "--vault", vault, "ls")
 
 
+def test_signers_and_members_whose_keys_are_no_good_are_found(people: Team, tmp_path: Path) -> None:
+    alice = gpg.clone(people.alice, people.folder / "checked")
+    old = gpg.another(alice, "Old signer", expires="20200601T000000", made="20200101T000000")
+    gone = gpg.another(alice, "Gone signer")
+    certificate = (alice.home / f"openpgp-revocs.d/{gone.fingerprint}.rev").read_bytes()
+    gpg.run(alice.home, "--import", input=certificate.replace(b":-----BEGIN", b"-----BEGIN"))
+    weak = "%no-protection\nKey-Type: RSA\nKey-Length: 1024\nSubkey-Type: RSA\nSubkey-Length: 1024\nName-Email: weak@example.invalid\n%commit\n"
+    gpg.run(alice.home, "--gen-key", input=weak.encode())
+    store = passes.made(tmp_path / "store", alice)
+    (store.directory / "own").mkdir()
+    (store.directory / "own/.gpg-id").write_text(f"{alice.fingerprint}\nweak@example.invalid\n")
+    env = {"PASSWORD_STORE_SIGNING_KEY": f"{old.fingerprint} {gone.fingerprint}"}
+    done = store.vault("recipients", "check", "--plugin", "pass", env=env)
+    assert done.code == 1
+    for wanted in (
+        f"signer {old.fingerprint} is of no use: has expired",
+        f"signer {gone.fingerprint} is of no use: is revoked",
+        "(<weak@example.invalid>) is weak: 1024 bits",
+    ):
+        assert wanted in done.err.replace("(weak@example.invalid)", "(<weak@example.invalid>)"), done.err
+
+
 def test_plain_files_and_missing_signers_are_found(store: Store) -> None:
     (store.directory / "note.txt").write_text("plain")
     env = {"PASSWORD_STORE_SIGNING_KEY": "A" * 40}
