@@ -13,7 +13,7 @@ from .plugins import folder as folder_of
 from .recipients import Recipients
 from .state import Seen
 from .store import FOLDER, PUBLIC_KEYS, Entry, refuse_large
-from .vault import Vault
+from .vault import Vault, about
 
 UNBOUND = "not bound to its name yet"
 OTHERS = "encrypted to other recipients"
@@ -121,7 +121,8 @@ def owed(vault: Vault, entry: Entry, to: Recipients, ciphertext: bytes, bound: B
     if bound is not None:
         same = bound.recipients == binding.digest(to.texts)
     elif backend.implements("vault_encrypted_to"):
-        same = backend.encrypted_to(ciphertext, to.texts, to.public_keys)
+        with about(entry):
+            same = backend.encrypted_to(ciphertext, to.texts, to.public_keys)
     else:
         return UNBOUND
     return "" if same else OTHERS

@@ -1,6 +1,7 @@
 """What the vault asks of git: a work tree, commits of exactly the touched paths, and who changed what."""
 
 import os
+import shlex
 from collections.abc import Sequence
 
 from . import process
@@ -65,6 +66,15 @@ def last_change(directory: str, path: str) -> str:
     log = [*_GIT, "log", "-1", "--format=%h by %an <%ae> on %cs", "--", path]
     found = process.run(log, directory=directory)
     return shown(found.output.strip()) if found.status == 0 else ""
+
+
+def undo(directory: str, path: str) -> str:
+    """Return the command that brings back what *path* was before its last change, or ``""`` where git does not know it."""
+    commit = last_change(directory, path).partition(" ")[0]
+    if not commit:
+        return ""
+    before = "HEAD" if is_dirty(directory, path) else f"{commit}^"
+    return f"git -C {shlex.quote(directory)} checkout {before} -- {shlex.quote(os.path.normpath(path))} brings the last one back"
 
 
 def is_dirty(directory: str, path: str) -> bool:

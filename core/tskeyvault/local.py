@@ -114,10 +114,10 @@ def _own_directory(environ: Mapping[str, str]) -> str:
         return ""
 
 
-def read_private(path: str, limit: int) -> bytes:
+def read_private(path: str, limit: int, *, unread: bool = False) -> bytes:
     """Return the content of *path*, a file of at most *limit* bytes that only we and root can change.
 
-    Raises NotFoundError, and ConfigError when others may write it.
+    With *unread*, nobody else may read it either. Raises NotFoundError, and ConfigError when others may.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -133,6 +133,8 @@ def read_private(path: str, limit: int) -> bytes:
             raise ConfigError(
                 f"'{path}' can be changed by others", f"chown it to yourself, chmod go-w {path}"
             )
+        if unread and info.st_mode & 0o044:
+            raise ConfigError(f"'{path}' can be read by others", f"chmod go= {path}")
         return files.read_all(file, limit, f"'{path}'")
     finally:
         os.close(file)

@@ -17,7 +17,7 @@ from . import names
 from .errors import PluginError, UsageError, VaultError
 from .materialize import default
 from .spec import PROJECT, VaultSpec
-from .values import UI, Finding, Housing, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target
+from .values import UI, Finding, Housing, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target, Vouched
 
 BUILT_IN: Mapping[str, str] = {
     "age": "tskeyvault_age.plugin:Plugin",
@@ -216,12 +216,12 @@ class Backend:
             raise PluginError(f"plugin '{self.name}': vault_store returned no absolute path")
         return found
 
-    def recipients(self, content: bytes, signature: bytes) -> tuple[str, ...]:
+    def recipients(self, content: bytes, signature: bytes) -> Vouched:
         """Call ``vault_recipients`` where it is implemented; nobody is vouched for where it is not."""
         if not self.implements("vault_recipients"):
-            return ()
-        found = self._call("vault_recipients", tuple, content=content, signature=signature)
-        if not all(isinstance(text, str) and text.isprintable() and text.strip() for text in found):
+            return Vouched(())
+        found = self._call("vault_recipients", Vouched, content=content, signature=signature)
+        if not all(map(_is_recipient, found.recipients)):
             raise PluginError(
                 f"plugin '{self.name}': vault_recipients returned something else than recipients"
             )
@@ -353,6 +353,10 @@ def _explains(error: VaultError) -> bool:
     """Tell whether *error* has a message and the exit code of a failure, as every VaultError should."""
     texts = (getattr(error, "message", None), getattr(error, "hint", None))
     return all(isinstance(text, str) for text in texts) and error.exit_code in range(1, 8)
+
+
+def _is_recipient(text: object) -> bool:
+    return isinstance(text, str) and text.isprintable() and bool(text.strip())
 
 
 def _is_reader(reader: object) -> bool:

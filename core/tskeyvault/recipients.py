@@ -1,6 +1,7 @@
 """Who can read: recipients files, and whether this host has approved what stands in them."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from . import git, names, plugins
@@ -8,7 +9,7 @@ from .errors import ConfigError, IntegrityError, NotFoundError
 from .plugins import NO_KEYS, PublicKeys
 from .state import State
 from .store import Store
-from .values import Reader
+from .values import Reader, Vouched
 
 _MAX_LINES = 50
 """Of a difference that is shown."""
@@ -72,13 +73,13 @@ def as_written(_plugin: str, found: Recipients) -> Recipients:
     return found
 
 
-Vouched = Callable[[str, bytes, bytes], tuple[str, ...]]
+Voucher = Callable[[str, bytes, bytes], Vouched]
 """Asks a plugin, by name, who is vouched for by a recipients file and its signature."""
 
 
-def nobody_vouches(_plugin: str, _content: bytes, _signature: bytes) -> tuple[str, ...]:
+def nobody_vouches(_plugin: str, _content: bytes, _signature: bytes) -> Vouched:
     """Return that nobody is vouched for."""
-    return ()
+    return Vouched(())
 
 
 class RecipientsChangedError(IntegrityError):
@@ -90,7 +91,10 @@ class RecipientsChangedError(IntegrityError):
         if who:
             lines.append(f"  last changed in {who}")
         where = f" --plugin {plugin}" if plugins.is_housed(plugin) else ""
-        super().__init__("\n".join(lines), f"vault recipients ack{where}, when this is how it should be")
+        undo = f"; git revert {who.partition(' ')[0]}, when not" if who else ""
+        super().__init__(
+            "\n".join(lines), f"vault recipients ack{where}, when this is how it should be{undo}"
+        )
         self.change = change
 
 
@@ -104,15 +108,23 @@ class Change(NamedTuple):
     """The file itself is no longer there, so that those of a folder above would read."""
     now: tuple[str, ...]
     """What is approved by approving it."""
+    names: Mapping[str, str] = MappingProxyType({})
+    """Whose each recipient is by the key itself, where a plugin said so."""
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The difference for people to read, a line each."""
         lines = ["the file is gone"] if self.gone else []
-        lines += [f"+ {names.shown(entry.text)}{_called(entry.label)}" for entry in self.added]
+        lines += [
+            f"+ {names.shown(entry.text)}{_called(entry.label)}{self._by_key(entry)}" for entry in self.added
+        ]
         lines += [f"- {names.shown(text)}{_called(label)}" for text, label in self.removed]
         more = len(lines) - _MAX_LINES
         return (*lines[:_MAX_LINES], f"and {more} more") if more > 0 else tuple(lines)
+
+    def _by_key(self, entry: Recipient) -> str:
+        name = self.names.get(entry.text, "")
+        return f"  its key says: {names.shown(name)}" if name not in {"", entry.label} else ""
 
 
 def parse(path: str, data: bytes) -> Recipients:
@@ -173,7 +185,7 @@ def governing(store: Store, plugin: str, folder: str) -> Recipients:
 def changes(store: Store, state: State, resolve: Resolve = as_written) -> list[Change]:
     """Return what is not as this host approved it, of all recipients files."""
     present = [resolve(plugin, load(store, path)) for plugin, path in store.recipients_files(lambda _: None)]
-    gone = set(state.approved_paths) - {found.path for found in present}
+    gone = {*state.approved_paths, *state.signed_paths} - {found.path for found in present}
     found = [_compare(recipients, state.approved(recipients.path)) for recipients in present]
     found += [_gone(path, state.approved(path) or ()) for path in sorted(gone)]
     return [change for change in found if change.added or change.removed or change.gone]
@@ -187,30 +199,50 @@ def approved(
     folder: str,
     *,
     resolve: Resolve = as_written,
-    vouched: Vouched = nobody_vouches,
+    vouched: Voucher = nobody_vouches,
 ) -> Recipients:
     """Return :func:`governing` recipients when this host has approved exactly these, or *vouched* for them.
 
     Raises RecipientsChangedError for others, also when a nearer file that was approved is gone.
     """
     path = store.nearest(plugins.recipients_file(plugin), folder)
-    texts = vouched(plugin, _content(store, path), _content(store, path and f"{path}.sig"))
-    if texts:
-        lines = tuple(Recipient(text, "") for text in texts)
+    found = vouched(plugin, _content(store, path), _content(store, path and f"{path}.sig"))
+    if found.recipients:
+        lines = tuple(Recipient(text, "") for text in found.recipients)
         recipients = resolve(plugin, Recipients(path, lines))
         change = Change(path, (), (), gone=False, now=())
         if not path:
             return recipients
     else:
-        recipients = resolve(plugin, governing(store, plugin, folder))
+        try:
+            recipients = resolve(plugin, governing(store, plugin, folder))
+        except NotFoundError as error:
+            path = path or f"{plugins.folder(plugin)}/{plugins.recipients_file(plugin)}"
+            undo = git.undo(directory, path)
+            raise NotFoundError(error.message, undo or error.hint) from None
         change = _compare(recipients, state.approved(recipients.path))
     below = _below(plugin, folder, recipients.path)
-    for path in below:
-        if (before := state.approved(path)) is not None:
-            change = _gone(path, before)
+    for nearer in below:
+        if (before := state.approved(nearer)) is not None or nearer in state.signed_paths:
+            change = _gone(nearer, before or ())
     if change.added or change.removed or change.gone:
         raise RecipientsChangedError(change, git.last_change(directory, change.path), plugin)
+    if found.signed:
+        _remember(state, path, found.signed)
     return recipients
+
+
+def _remember(state: State, path: str, signed: int) -> None:
+    """Remember that the file at *path* was signed at *signed*, unless this host has seen one that was signed later.
+
+    Raises IntegrityError: whoever brings back an old one brings back those who were removed since.
+    """
+    if signed < state.signed(path):
+        raise IntegrityError(
+            f"'{names.shown(path)}' was rolled back: this host has seen one that was signed later",
+            "git log says by whom; the signer runs pass init again, when this is how it should be",
+        )
+    state.sign(path, signed)
 
 
 def _content(store: Store, path: str) -> bytes:
@@ -234,7 +266,10 @@ def _compare(recipients: Recipients, before: tuple[str, ...] | None) -> Change:
     texts = {entry.text for entry in known}
     added = tuple(entry for entry in recipients.meant if not _is_known(entry, known, texts))
     removed = tuple(entry for entry in known if entry.text not in recipients.texts)
-    return Change(recipients.path, added, removed, gone=False, now=recipients.approvable)
+    called = {reader.recipient: reader.name for _, readers in recipients.pairs for reader in readers}
+    return Change(
+        recipients.path, added, removed, gone=False, now=recipients.approvable, names=MappingProxyType(called)
+    )
 
 
 def _is_known(entry: Recipient, known: Container[Recipient], texts: Container[str]) -> bool:

@@ -1,6 +1,7 @@
-"""A directory in memory for plain text that a program has to see as a file; it goes whatever happens."""
+"""A directory in memory for what a program has to see as a file; it goes whatever happens."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -50,22 +51,74 @@ def opened(environ: Mapping[str, str]) -> Iterator[Scratch]:
         os.waitpid(child, 0)
 
 
+class Held:
+    """A directory in memory, removed by :meth:`close`, or after our end by whoever makes the next one."""
+
+    def __init__(self, environ: Mapping[str, str], prefix: str):
+        """Make one whose name begins with *prefix*, and remove those of processes that were killed.
+
+        Raises DeliveryError.
+        """
+        self._lock = -1
+        while self._lock < 0:
+            self.path = made(environ, prefix)
+            """Absolute path, mode 0700, on tmpfs or ramfs."""
+            self._lock = _locked(self.path)
+        _sweep(os.path.dirname(self.path), prefix)
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
 def made(environ: Mapping[str, str], prefix: str) -> str:
     """Make a directory in memory that only we can enter, whose name begins with *prefix*; return its path.
 
     Raises DeliveryError.
     """
+    full = ""
     for base in (environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", "/run"):  # noqa: S108 - it is made with mode 0700
         if base and os.access(base, os.W_OK):
-            path = tempfile.mkdtemp(prefix=prefix, dir=os.path.realpath(base))
+            try:
+                path = tempfile.mkdtemp(prefix=prefix, dir=os.path.realpath(base))
+            except OSError:
+                full = full or base
+                continue
             try:
                 with place.opened(path, allow_disk=False):
                     return path
             except DeliveryError:
                 os.rmdir(path)
+    if full:
+        raise DeliveryError(f"no directory can be made in '{full}'", f"is it full? df -i {full}")
     raise DeliveryError(
         "there is no tmpfs to keep plain text on", "XDG_RUNTIME_DIR, /dev/shm or /run has to be one"
     )
+
+
+def _locked(path: str) -> int:
+    """Return a descriptor that locks the directory *path*, or -1 when somebody holds or has removed it."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), os.lstat(path)):
+                return fd
+        os.close(fd)
+    return -1
+
+
+def _sweep(base: str, prefix: str) -> None:
+    """Remove those of our directories in *base* that nobody holds any more."""
+    for name in os.listdir(base):
+        path = os.path.join(base, name)
+        if name.startswith(prefix) and (fd := _locked(path)) >= 0:
+            if os.fstat(fd).st_uid == os.geteuid():
+                shutil.rmtree(path, ignore_errors=True)
+            os.close(fd)
 
 
 def _guard(reader: int, path: str) -> None:

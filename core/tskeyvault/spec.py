@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import pluggy
 
-from .values import UI, Finding, Housing, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target
+from .values import UI, Finding, Housing, Options, Pattern, PublicKey, Reader, Secret, Stanza, Target, Vouched
 
 __all__ = [
     "PROJECT",
@@ -31,6 +31,7 @@ __all__ = [
     "Stanza",
     "Target",
     "VaultSpec",
+    "Vouched",
     "hookimpl",
     "hookspec",
 ]
@@ -165,11 +166,12 @@ class VaultSpec:
         """
 
     @hookspec(firstresult=True)
-    def vault_recipients(self, content: bytes, signature: bytes, options: Options) -> tuple[str, ...] | None:
-        """Return the recipients that this user or a signer of theirs vouches for; ``()`` when nobody does.
+    def vault_recipients(self, content: bytes, signature: bytes, options: Options) -> Vouched | None:
+        """Return the recipients that this user or a signer of theirs vouches for; none when nobody does.
 
         *content* are the bytes of the nearest recipients file and *signature* those of the file
-        beside it with ``.sig``; each may be empty. Who is vouched for needs no approval.
+        beside it with ``.sig``; each may be empty. Who is vouched for needs no approval. A host that
+        has seen a file that was signed later, or one that is gone, refuses.
 
         Raises IntegrityError when the user wants a signature, and this is not one of *content*.
         """

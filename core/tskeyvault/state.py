@@ -42,6 +42,7 @@ class State:
         self._seen: dict[str, Seen] = {}
         self._past: dict[str, tuple[str, ...]] = {}
         self._owners: dict[str, str] | None = None
+        self._signed: dict[str, int] = {}
         self._approvals: dict[str, dict[str, tuple[str, ...]]] = {}
         if os.path.isdir(directory):
             with files.directory(directory) as fd:
@@ -75,6 +76,21 @@ class State:
         """All recipients files that were approved."""
         return tuple(self._approved)
 
+    def signed(self, path: str) -> int:
+        """Return when the newest recipients file seen at *path* was signed, in seconds since 1970, or 0."""
+        return self._signed.get(path, 0)
+
+    @property
+    def signed_paths(self) -> tuple[str, ...]:
+        """All recipients files that were seen with a good signature."""
+        return tuple(self._signed)
+
+    def sign(self, path: str, when: int) -> None:
+        """Remember that the recipients file *path* was signed at *when*; it never goes back."""
+        if self.signed(path) < when:
+            with self._change():
+                self._signed[path] = max(when, self.signed(path))
+
     def record(self, seen: Mapping[str, Seen]) -> None:
         """Remember *seen*, by path; a generation never goes back.
 
@@ -96,6 +112,7 @@ class State:
             for path, approved in recipients.items():
                 if approved is None:
                     self._approved.pop(path, None)
+                    self._signed.pop(path, None)
                 else:
                     self._approved[path] = tuple(sorted(set(approved)))
 
@@ -109,7 +126,8 @@ class State:
             files.sweep(fd)
             self._load(fd)
             yield
-            data = {"seen": self._seen, "past": self._past, "approved": self._approvals}
+            data = {"seen": self._seen, "past": self._past, "signed": self._signed}
+            data |= {"approved": self._approvals}
             try:
                 files.write(fd, self._file, json.dumps(data, sort_keys=True, indent=0).encode(), mode=0o600)
             except DeliveryError:
@@ -127,6 +145,7 @@ class State:
             }
             self._past = {path: tuple(map(str, old)) for path, old in data.get("past", {}).items()}
             self._owners = None
+            self._signed = {path: int(when) for path, when in data.get("signed", {}).items()}
             self._approvals = {
                 clone: {path: tuple(map(str, lines)) for path, lines in files_.items()}
                 for clone, files_ in data["approved"].items()

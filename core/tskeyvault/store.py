@@ -152,6 +152,13 @@ class Store:
                 passed_over(path)
         return sorted(found, key=lambda entry: (entry.name, entry.plugin))
 
+    def strays(self) -> list[str]:
+        """Return the paths of files among the secrets that are none, sorted."""
+        known = {entry.path for entry in self.entries(lambda _: None)}
+        paths: list[str] = []
+        found = [f"{self._tree}/{path}" for path in self._walk(paths.append)]
+        return sorted({*found, *(f"{self._tree}/{path}" for path in paths)} - known)
+
     def within(self, folder: str) -> list[Entry]:
         """Return the secrets in *folder*, a name, or all for ``""``.
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from . import binding
-from .change import remove as remove_entries
-from .errors import IntegrityError, UsageError
+from .errors import IntegrityError, UsageError, VaultError
 from .journal import Note
 from .names import Reference
 from .names import secret as checked
@@ -32,7 +31,8 @@ def pairs(here: Vault, source: Reference, target: Reference, *, folder: bool, in
 def copy(here: Vault, there: Vault, wanted: Sequence[Pair], *, force: bool, note: Note) -> dict[Entry, bytes]:
     """Write what *wanted* names into *there*, all or nothing, and read it back; return the ciphertexts copied.
 
-    Raises UsageError when one exists and *force* is not set, IntegrityError when one reads differently.
+    What is there with the same value already, as after a run that was cut off, is left as it is. Raises
+    UsageError when one exists with another and *force* is not set, IntegrityError when one reads differently.
     """
     ciphertexts = {old: here.store.read(old.path) for old, _ in wanted}
     opened = here.open(ciphertexts)
@@ -40,15 +40,18 @@ def copy(here: Vault, there: Vault, wanted: Sequence[Pair], *, force: bool, note
     seen: dict[str, Seen] = {}
     with there.lock():
         for old, new in wanted:
-            if not force and there.store.find(new):
-                raise UsageError(f"secret '{new}' exists", "--force replaces it")
             entry = there.entry_for(new)
             plaintext, bound = refuse_large(opened[old].plaintext), opened[old].binding
+            if not force and there.store.find(new):
+                if _is_there(there, entry, plaintext):
+                    continue
+                raise UsageError(f"secret '{new}' exists", "--force replaces it")
             created = bound.created if bound else binding.now()
             expires = bound.expires if bound else None
             sealed = there.seal(entry, plaintext, there.readers(entry), created=created, expires=expires)
             contents[entry.path], seen[entry.path] = sealed
-        there.place(contents, seen=seen, note=note)
+        if contents:
+            there.place(contents, seen=seen, note=note)
     written = there.read(new for _, new in wanted)
     for old, new in wanted:
         if written[new] != opened[old].plaintext:
@@ -61,10 +64,20 @@ def remove(here: Vault, copied: Mapping[Entry, bytes], note: Note) -> None:
 
     Raises IntegrityError.
     """
-    for entry, ciphertext in copied.items():
-        if here.store.read(entry.path) != ciphertext:
-            raise IntegrityError(f"secret '{entry.name}' was changed meanwhile", "nothing was removed")
-    remove_entries(here, copied, note)
+    with here.lock():
+        for entry, ciphertext in copied.items():
+            if here.store.read(entry.path) != ciphertext:
+                hint = "nothing was removed; see what it holds now, then import it again with --force"
+                raise IntegrityError(f"secret '{entry.name}' was changed meanwhile", hint)
+        here.place({}, [entry.path for entry in copied], seen={}, note=note)
+
+
+def _is_there(vault: Vault, entry: Entry, plaintext: bytes) -> bool:
+    """Tell whether *entry* can be read, and is *plaintext*."""
+    try:
+        return vault.open([entry])[entry].plaintext == plaintext
+    except VaultError:
+        return False
 
 
 def _renamed(name: str, old: str, new: str) -> str:

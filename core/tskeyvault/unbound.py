@@ -4,6 +4,8 @@ No two such files are ever the same, since each is encrypted with a key of its o
 """
 
 import hashlib
+import os
+import shlex
 
 from . import names
 from .errors import IntegrityError, VaultError
@@ -11,6 +13,8 @@ from .state import Seen, State
 from .store import Entry, Store
 
 REWRITE = "when this is intended, decrypt the file by hand and write the value with vault insert --force"
+_BY_HAND = {"gpg": "gpg --decrypt", "pass": "gpg --decrypt"}
+"""By plugin: what decrypts a file without asking what this host remembers of it."""
 
 
 class Unbound:
@@ -31,10 +35,13 @@ class Unbound:
             return
         what = f"secret '{entry.name}'"
         if other := self.other(entry, ciphertext):
-            raise IntegrityError(f"{what}: its file is that of secret '{other}', copied over it", REWRITE)
+            raise IntegrityError(
+                f"{what}: its file is that of secret '{other}', copied over it", _rewrite(entry)
+            )
         if self._state.whose(now.digest):
             raise IntegrityError(
-                f"{what}: rolled back to an earlier file, after this host has seen a newer one", REWRITE
+                f"{what}: rolled back to an earlier file, after this host has seen a newer one",
+                _rewrite(entry),
             )
 
     def other(self, entry: Entry, ciphertext: bytes) -> str:
@@ -55,6 +62,18 @@ class Unbound:
                     continue  # whoever reads it is told
                 self._lying.setdefault(digest, []).append(entry.path)
         return self._lying
+
+
+def _rewrite(entry: Entry) -> str:
+    """Return how the user says that the file of *entry* is to be believed."""
+    program = _BY_HAND.get(entry.plugin)
+    if not program:
+        return REWRITE
+    path = shlex.quote(os.path.normpath(entry.path))
+    name = shlex.quote(f"{entry.plugin}:{entry.name}")
+    return (
+        f"git log -- {path} says who did it; when it is meant: {program} {path} | vault insert --force {name}"
+    )
 
 
 def seen(ciphertext: bytes) -> Seen:

@@ -70,6 +70,15 @@ class Reader(NamedTuple):
     """Why nothing can be encrypted to it now, for people to read, or ``""``."""
 
 
+class Vouched(NamedTuple):
+    """What somebody vouches for of a recipients file."""
+
+    recipients: tuple[str, ...]
+    """The recipients; none when nobody vouches."""
+    signed: int = 0
+    """When it was signed, in seconds since 1970; 0 when there is no signature."""
+
+
 class PublicKey(NamedTuple):
     """A public key that is to travel with the vault."""
 

@@ -195,8 +195,9 @@ class Vault:
         number = self._generation(entry) + 1
         bound = Binding(self.settings.id, entry.name, number, created, expires, binding.digest(to.texts))
         encoded = binding.encode(bound)
-        ciphertext = backend.encrypt(entry.secret, plaintext, to.texts, encoded, to.public_keys)
-        kept = backend.binding(ciphertext)
+        with about(entry):
+            ciphertext = backend.encrypt(entry.secret, plaintext, to.texts, encoded, to.public_keys)
+            kept = backend.binding(ciphertext)
         if expires and not kept:
             raise UsageError(
                 f"secret '{entry.name}': plugin '{backend.name}' has no place for an expiry date"
@@ -357,6 +358,18 @@ class Vault:
         except IntegrityError:
             there = 0
         return max(seen, there if there <= seen + _PLAUSIBLE else 0)
+
+
+@contextmanager
+def about(entry: Entry) -> Iterator[None]:
+    """Let every failure of the body name the secret that it is about."""
+    what = f"secret '{entry.name}'"
+    try:
+        yield
+    except VaultError as error:
+        if what not in error.message:
+            error.message = f"{what}: {error.message}"
+        raise
 
 
 def _seen(bound: Binding | None, ciphertext: bytes) -> Seen:

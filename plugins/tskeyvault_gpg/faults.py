@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault_gpg import status
+from tskeyvault_gpg.packets import HIDDEN
 from tskeyvault_gpg.status import Line
 
 _CODE = 0xFFFF
@@ -56,13 +57,19 @@ def _reason(lines: Sequence[Line], *, agent: bool) -> tuple[type[VaultError], st
     elif any(words[0] == "add_keyblock_resource" for words in failures):
         found = (PluginError, "gpg cannot use its home", "it has to exist and be yours: gpg --list-keys")
     elif status.found(lines, "NO_SECKEY") and not codes and not status.found(lines, "DECRYPTION_KEY"):
-        found = _NO_KEY if agent else _NO_AGENT
+        hidden = any(words[0] == HIDDEN for words in status.found(lines, "NO_SECKEY"))
+        found = (_HIDDEN if hidden else _NO_KEY) if agent else _NO_AGENT
     elif codes or any(status.found(lines, keyword) for keyword in _DAMAGED):
         found = (IntegrityError, "damaged", "")
     return found
 
 
 _NO_KEY = (LockedError, "not encrypted to a key of yours", "gpg --list-secret-keys shows those you have")
+_HIDDEN = (
+    LockedError,
+    "its recipients are hidden, and no key of yours that could be unlocked opens it",
+    _PASSPHRASE,
+)
 _NO_AGENT = (
     PluginError,
     "there is no gpg-agent, and none could be started",

@@ -1,17 +1,18 @@
 """A keyring of its own for one command: the members' public keys, on tmpfs, and nothing of the user's."""
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 
-from tskeyvault import names, scratch
-from tskeyvault.errors import IntegrityError, PluginError, UsageError
+from tskeyvault import files, names, scratch
+from tskeyvault.errors import DeliveryError, IntegrityError, PluginError, UsageError, VaultError
 from tskeyvault.exchange import Stop
-from tskeyvault_gpg import keys, packets
+from tskeyvault_gpg import keys, packets, status
 from tskeyvault_gpg.keys import Key
 from tskeyvault_gpg.program import Gpg
 
 SUFFIX = ".asc"
+_ROOM = 64 << 10
+"""Bytes that gpg needs beside the keys, for its lists of them and of whom it trusts."""
 
 
 class Ring:
@@ -35,9 +36,12 @@ class Ring:
         return ciphertext
 
     def is_for(self, key_ids: Sequence[str], recipients: Sequence[str]) -> bool:
-        """Tell whether *key_ids* are those of the subkeys that *recipients* are encrypted to."""
-        usable = [self.keys[text].usable if text in self.keys else None for text in recipients]
-        return sorted(key_ids) == sorted(subkey.key_id if subkey else "" for subkey in usable)
+        """Tell whether *key_ids* are those of the subkeys that *recipients* are encrypted to.
+
+        Raises UsageError for one that is missing or cannot be used: no other ciphertext would mend that.
+        """
+        subkeys = [self.key(text, position) for position, text in enumerate(recipients, 1)]
+        return sorted(key_ids) == sorted(subkey[-16:] for subkey in subkeys)
 
     def key(self, recipient: str, position: int) -> str:
         """Return the fingerprint of the subkey that *recipient*, a fingerprint, is encrypted to.
@@ -64,11 +68,12 @@ class Keyring(Ring):
         """
         self.public_keys = dict(public_keys)
         wanted = [_checked(name, data) for name, data in public_keys.items()]
-        self._home = scratch.made(os.environ, "vault-gpg-")
+        self._home = scratch.Held(os.environ, "vault-gpg-")
         try:
-            gpg = Gpg(self._home, stop, ours=True)
-            if wanted:
-                gpg.call("--import", given=b"".join(wanted))
+            gpg = Gpg(self._home.path, stop, ours=True)
+            if wanted and not self._import(gpg, b"".join(wanted), len(wanted)):
+                for data in wanted:  # one that gpg cannot read hides those behind it
+                    self._import(gpg, data, 1)
             super().__init__(gpg, keys.parse(gpg.listing("--list-keys")), "in the vault")
         except BaseException:
             self.close()
@@ -84,12 +89,30 @@ class Keyring(Ring):
 
     def add(self, data: bytes) -> None:
         """Add what *data*, one public key in binary, has that the keyring has not."""
-        self._gpg.call("--import", given=data)
+        self._import(self._gpg, data, 1)
         self.keys = {key.fingerprint: key for key in keys.parse(self._gpg.listing("--list-keys"))}
 
     def close(self) -> None:
         """Remove it."""
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._home.close()
+
+    def _import(self, gpg: Gpg, data: bytes, number: int) -> bool:
+        """Tell whether gpg has read *number* keys in *data*, which it may have found not valid.
+
+        Raises DeliveryError when there is no room for them: that is nothing about the keys.
+        """
+        _, lines = gpg.call("--import", given=data)
+        read = status.found(lines, "IMPORT_RES")
+        if read and read[0][0] == str(number):
+            return True
+        try:
+            with files.directory(self._home.path) as fd:
+                files.write(fd, "room", bytes(_ROOM + len(data)), mode=0o600)
+                os.unlink("room", dir_fd=fd)
+        except VaultError:
+            where = os.path.dirname(self._home.path)
+            raise DeliveryError(f"'{where}' has no room for the public keys", f"df {where}") from None
+        return False
 
 
 def describe(fingerprint: str, key: Key | None, where: str) -> str:

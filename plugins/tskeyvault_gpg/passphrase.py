@@ -3,7 +3,7 @@
 import os
 
 from tskeyvault import local, process
-from tskeyvault.errors import ConfigError, LockedError
+from tskeyvault.errors import ConfigError, LockedError, VaultError
 from tskeyvault.exchange import Stop, ask
 from tskeyvault.values import Options
 
@@ -24,7 +24,8 @@ def read(options: Options, stop: Stop) -> bytes | None:
     Raises ConfigError, LockedError.
     """
     if path := _file(options):
-        return _line(local.read_private(path, _MAX_SIZE), f"'{path}'")
+        # A credential is read by whom systemd lets: its mode says less than its list of users.
+        return _line(_content(path, unread=bool(options.get("passphrase_file"))), f"'{path}'")
     if not _asks(options):
         return None
     program = process.find("systemd-ask-password")
@@ -35,6 +36,13 @@ def read(options: Options, stop: Stop) -> bytes | None:
     if answer.status != 0:
         raise LockedError("nobody gave systemd-ask-password the passphrase", "systemd-tty-ask-password-agent")
     return _line(answer.output, "what systemd-ask-password was given")
+
+
+def _content(path: str, *, unread: bool) -> bytes:
+    try:
+        return local.read_private(path, _MAX_SIZE, unread=unread)
+    except VaultError as error:
+        raise LockedError(f"no passphrase: {error.message}", error.hint) from None
 
 
 def _file(options: Options) -> str:

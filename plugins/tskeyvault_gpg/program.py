@@ -8,12 +8,14 @@ from tskeyvault.errors import PluginError
 from tskeyvault.exchange import Answer, Stop
 from tskeyvault.store import MAX_SECRET
 from tskeyvault_gpg import status
+from tskeyvault_gpg.packets import HIDDEN
 from tskeyvault_gpg.status import Line
 
 SECONDS = 60.0
 """How long gpg may take where nobody is asked."""
 ASKING_SECONDS = 120.0
 """How long it may take where pinentry may ask."""
+_TRIED = 2
 _MAX_LISTING = 16 << 20
 
 _QUIET = (
@@ -85,7 +87,10 @@ class Gpg:
             *mode, "--skip-verify", "--max-output", str(MAX_SECRET), "--output", "-", "--decrypt",
             given=ciphertext, passphrase=passphrase, seconds=ASKING_SECONDS, limit=MAX_SECRET,
         )  # fmt: skip
-        is_whole = answer.status == 0 and status.is_decrypted(lines)
+        # Where recipients are hidden, gpg tries key after key, and 2 only says that one was not the right one.
+        is_tried = answer.status == _TRIED and _is_hidden(lines)
+        is_sound = answer.status == 0 or (is_tried and len(answer.output) < MAX_SECRET)
+        is_whole = is_sound and status.is_decrypted(lines)
         return answer.output if is_whole else None, lines
 
     def listing(self, *arguments: str) -> list[list[str]]:
@@ -93,6 +98,10 @@ class Gpg:
         answer, _ = self.call("--with-colons", "--fixed-list-mode", "--with-fingerprint", *arguments)
         lines = answer.output.decode(errors="replace").split("\n")
         return [line.split(":") for line in lines if line]
+
+
+def _is_hidden(lines: Sequence[Line]) -> bool:
+    return any(words[0] == HIDDEN for words in status.found(lines, "ENC_TO"))
 
 
 def _terminal() -> tuple[str, ...]:

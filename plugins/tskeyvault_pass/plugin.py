@@ -3,14 +3,15 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from tskeyvault import names
+from tskeyvault import files, names
 from tskeyvault.errors import NotFoundError, PluginError, UsageError
 from tskeyvault.exchange import Stop
-from tskeyvault.recipients import parse
+from tskeyvault.recipients import MAX_SIZE, parse
 from tskeyvault.spec import hookimpl
-from tskeyvault.values import Finding, Housing, Options, Reader, Secret
+from tskeyvault.values import Finding, Housing, Options, Reader, Secret, Vouched
 from tskeyvault_gpg import checks, keys, packets, plugin
 from tskeyvault_gpg.keyring import Ring
+from tskeyvault_gpg.keys import Key
 from tskeyvault_gpg.program import Gpg
 from tskeyvault_gpg.recipients import resolve
 from tskeyvault_pass import settings
@@ -72,14 +73,14 @@ class Plugin:
         return [resolve(line, known, self._gpg.groups, _WHERE) for line in recipients]
 
     @hookimpl
-    def vault_recipients(self, content: bytes, signature: bytes) -> tuple[str, ...]:
+    def vault_recipients(self, content: bytes, signature: bytes) -> Vouched:
         """Return ``PASSWORD_STORE_KEY``, or the lines of *content* where a pinned signer has signed it."""
         if self._settings.keys:
-            return self._settings.keys
+            return Vouched(self._settings.keys)
         if not self._settings.signers or not content:
-            return ()
-        check(self._program(), content, signature, self._settings.signers)
-        return tuple(entry.text for entry in parse(".gpg-id", content).entries)
+            return Vouched(())
+        signed = check(self._program(), content, signature, self._settings.signers)
+        return Vouched(tuple(entry.text for entry in parse(".gpg-id", content).entries), signed)
 
     @hookimpl
     def vault_own_recipients(self) -> tuple[str, ...]:
@@ -89,7 +90,7 @@ class Plugin:
     @hookimpl
     def vault_check(self) -> tuple[Finding, ...]:
         """Return what is wrong with gpg, pinentry, the signers, and what lies in the store."""
-        found = [*self._gpg.vault_check({}), *self._of_signers()]
+        found = [*self._gpg.vault_check({}), *self._of_signers(), *checks.of_keys(self._members())]
         strays = sorted(_strays(self._settings.directory))
         found += [
             Finding(f"'{names.shown(path)}' in the store is not encrypted by pass", "take it out of there")
@@ -111,6 +112,20 @@ class Plugin:
             gpg = self._program()
             self._ring = Ring(gpg, keys.parse(gpg.listing("--list-keys")), _WHERE)
         return self._ring
+
+    def _members(self) -> list[Key]:
+        """Return the keys of all who read something in the store."""
+        known = self._users().keys
+        meant: set[str] = set(self._settings.keys)
+        for folder, _, there in os.walk(self._settings.directory):
+            if ".gpg-id" in there:
+                with files.directory(folder) as fd:
+                    content = files.read(fd, ".gpg-id", MAX_SIZE)
+                meant |= {entry.text for entry in parse(".gpg-id", content).entries}
+        readers = {
+            reader.recipient for line in meant for reader in resolve(line, known, self._gpg.groups, _WHERE)
+        }
+        return [known[one] for one in sorted(readers - self._settings.signers) if one in known]
 
     def _of_signers(self) -> Iterator[Finding]:
         known = self._users().keys

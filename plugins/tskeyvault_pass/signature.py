@@ -5,7 +5,6 @@ GOODSIG together with VALIDSIG of a pinned fingerprint counts.
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 
 from tskeyvault import files, scratch
@@ -14,30 +13,32 @@ from tskeyvault_gpg.program import Gpg
 from tskeyvault_gpg.status import Line
 
 _VERDICTS = frozenset({"GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "ERRSIG"})
-_LAST = 9
-"""Where in VALIDSIG the fingerprint of the primary key stands (doc/DETAILS of GnuPG)."""
+_TIME, _LAST = 2, 9
+"""Where in VALIDSIG the time and the fingerprint of the primary key stand (doc/DETAILS of GnuPG)."""
 _HINT = "see who changed it; the signer runs pass init, with PASSWORD_STORE_SIGNING_KEY set"
 
 
-def check(gpg: Gpg, content: bytes, signature: bytes, signers: frozenset[str]) -> None:
-    """Return when *signature* is a good one of *content* by one of *signers*, full fingerprints.
+def check(gpg: Gpg, content: bytes, signature: bytes, signers: frozenset[str]) -> int:
+    """Return when *content* was signed, in seconds since 1970: *signature* is a good one by one of *signers*, full fingerprints.
 
     Raises IntegrityError.
     """
     if not signature:
         raise IntegrityError("the recipients file '.gpg-id' is not signed", _HINT)
-    folder = scratch.made(os.environ, "vault-pass-")
+    folder = scratch.Held(os.environ, "vault-pass-")
     try:
-        with files.directory(folder) as fd:
+        with files.directory(folder.path) as fd:
             files.write(fd, "signature", signature, mode=0o600)
-        verify = ("--verify", "--", os.path.join(folder, "signature"), "-")
+        verify = ("--verify", "--", os.path.join(folder.path, "signature"), "-")
         _, lines = gpg.call("--no-auto-key-locate", *verify, given=content)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if not any(_is_good(block, signers) for block in _blocks(lines)):
+        folder.close()
+    times = [_time(block) for block in _blocks(lines) if _is_good(block, signers)]
+    if not times:
         raise IntegrityError(
             "the signature of the recipients file '.gpg-id' is not a good one of a signer you named", _HINT
         )
+    return max(times)
 
 
 def _blocks(lines: Sequence[Line]) -> Iterator[list[Line]]:
@@ -56,6 +57,12 @@ def _is_good(block: Sequence[Line], signers: frozenset[str]) -> bool:
     valid = [line.arguments for line in block if line.keyword == "VALIDSIG"]
     if [line.keyword for line in verdicts] != ["GOODSIG"] or len(valid) != 1 or len(valid[0]) <= _LAST:
         return False
+    if not valid[0][_TIME].isdecimal():
+        return False
     used, primary = valid[0][0], valid[0][_LAST]
     by = verdicts[0].arguments[0]
     return used.endswith(by) and len(by) >= 16 and bool({used, primary} & signers)  # noqa: PLR2004 - a long key id
+
+
+def _time(block: Sequence[Line]) -> int:
+    return next(int(line.arguments[_TIME]) for line in block if line.keyword == "VALIDSIG")

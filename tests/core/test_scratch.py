@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support import needs
 from support.vaults import PATH, SECONDS
 from tskeyvault import scratch
 from tskeyvault.errors import DeliveryError
@@ -206,3 +207,51 @@ def test_a_program_that_outlives_us_does_not_keep_it(memory: Path) -> None:
         process.kill()
         ended(process)
         assert list(memory.iterdir()) == []
+
+
+def test_what_a_killed_process_held_goes_with_the_next_one_and_nothing_else(
+    environ: Mapping[str, str], memory: Path
+) -> None:
+    script = (
+        "import os, sys; from tskeyvault import scratch; print(scratch.Held(os.environ, 'vault-x-').path, flush=True);"
+        "sys.stdin.read()"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ, "PYTHONPATH": PATH},
+    )
+    assert running.stdout
+    held = Path(running.stdout.readline().strip())
+    (held / "key").write_text("public")
+    for name in ("vault-edit-x", "foreign"):
+        (memory / name).mkdir()
+    (memory / "vault-x-link").symlink_to(memory / "foreign")
+    others = {"vault-edit-x", "foreign", "vault-x-link"}
+    mine = scratch.Held(environ, "vault-x-")
+    assert held.exists()
+    running.kill()
+    running.communicate(timeout=SECONDS)
+    second = scratch.Held(environ, "vault-x-")
+    assert {path.name for path in memory.iterdir()} == {*others, Path(mine.path).name, Path(second.path).name}
+    for one in (mine, second):
+        one.close()
+    assert {path.name for path in memory.iterdir()} == others
+
+
+def test_a_directory_that_takes_no_more_is_named(tmp_path: Path) -> None:
+    base = str(tmp_path)
+    needs.program("unshare")
+    script = f"from tskeyvault import scratch; scratch.made({{'XDG_RUNTIME_DIR': {base!r}}}, 'vault-x-')"
+    inside = f'for at in /dev/shm /run {base}; do mount -t tmpfs -o nr_inodes=1 t $at; done; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-ec", inside, "sh", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": PATH},
+        timeout=SECONDS,
+        check=False,
+    )
+    assert f"DeliveryError: no directory can be made in '{base}'" in done.stderr

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from support import gpg, needs
 from support.gpg import Person
 from support.team import Shared, Team, made, subkey, team
-from support.vaults import made_key
+from support.vaults import PATH, made_key
 
 SESAME = "the passphrase itself"
 
@@ -75,6 +76,32 @@ def test_a_file_that_was_rolled_back_is_refused(ours: Shared) -> None:
     ours.refused(5, "secret 'a': rolled back to an earlier file", "show", "a")
 
 
+def test_the_hint_of_a_rollback_is_a_command_that_works(ours: Shared) -> None:
+    old = (ours.secrets / "a.gpg").read_bytes()
+    to = ("--encrypt", "--recipient", ours.team.alice.fingerprint)
+    (ours.secrets / "a.gpg").write_bytes(encrypted(ours, *to, value=b"planted"))
+    assert ours.done("show", "a").out == b"planted"
+    (ours.secrets / "a.gpg").write_bytes(old)
+    said = ours.refused(5, "rolled back", "show", "a")
+    command = said.partition("when it is meant: ")[2].strip()
+    assert command == "gpg --decrypt secrets/a.gpg | vault insert --force gpg:a"
+    subprocess.run(
+        ["sh", "-euc", command.replace("vault ", f"{sys.executable} -m tskeyvault ")],
+        env={**os.environ, "PYTHONPATH": PATH, "GNUPGHOME": str(ours.team.alice.home)},
+        cwd=ours.directory, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert ours.done("show", "a").out == b"the value of a"
+
+
+def test_a_refused_file_that_is_taken_back_leaves_nothing(ours: Shared) -> None:
+    good = (ours.secrets / "b.gpg").read_bytes()
+    for hostile in ((ours.secrets / "a.gpg").read_bytes(), good[:-1] + b"x", b"x"):
+        (ours.secrets / "b.gpg").write_bytes(hostile)
+        assert ours.vault("show", "b").code == 5
+        (ours.secrets / "b.gpg").write_bytes(good)
+        assert ours.done("show", "b").out == b"the value of b"
+
+
 def test_what_a_colleague_writes_is_read_without_a_word(ours: Shared) -> None:
     to = ("--encrypt", "--recipient", ours.team.alice.fingerprint)
     (ours.secrets / "a.gpg").write_bytes(encrypted(ours, *to, value=b"newer"))
@@ -114,6 +141,23 @@ def test_a_file_name_in_a_message_forges_no_report(ours: Shared) -> None:
     ours.refused(5, "secret 'd': damaged", "show", "d")
 
 
+@pytest.mark.parametrize("size", ["8k", "12k"])
+def test_a_full_tmpfs_is_no_missing_key(ours: Shared, tmp_path: Path, size: str) -> None:
+    ours.add(ours.team.bob)
+    before = ours.state()
+    full = tmp_path / "full"
+    full.mkdir()
+    inside = f'mount -t tmpfs -o size={size},mode=700 t {full}; head -c 4k /dev/zero > {full}/x; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-ec", inside, "sh", sys.executable, "-m", "tskeyvault", "insert", "c"],
+        input=b"x", capture_output=True, check=False, timeout=60, cwd=ours.directory,
+        env={**os.environ, "PYTHONPATH": PATH, "GNUPGHOME": str(ours.team.alice.home), "XDG_RUNTIME_DIR": str(full)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (7, b""), done.stderr
+    assert f"'{full}' has no room for the public keys".encode() in done.stderr
+    assert ours.state() == before
+
+
 # Recipients.
 
 
@@ -128,11 +172,76 @@ def test_a_recipient_added_in_a_commit_gets_nothing_until_approved(ours: Shared)
         said = ours.refused(
             5, "the recipients in 'secrets/.gpg-id' are not those this host approved", *command, input=b"x"
         )
-        assert f"+ {mallory.fingerprint}  (Alice's laptop)" in said
+        assert f"+ {mallory.fingerprint}  (Alice's laptop)  its key says: Mallory <{mallory.address}>" in said
+        commit = ours.git("rev-parse", "--short", "HEAD").strip()
+        assert f"when this is how it should be; git revert {commit}, when not" in said
     assert ours.done("show", "a").out == b"the value of a"
     ours.done("recipients", "ack", "--yes")
     ours.put("c")
     assert ours.readers("c") == {subkey(ours.team.alice), subkey(mallory)}
+
+
+def test_a_list_that_names_nobody_says_what_brings_the_last_one_back(ours: Shared) -> None:
+    path = ours.secrets / ".gpg-id"
+    before = path.read_bytes()
+    key = ours.directory.parent / "bob.asc"
+    key.write_bytes(ours.team.bob.public)
+    for committed in (False, True):
+        for attack in (lambda: path.write_bytes(b""), path.unlink):
+            attack()
+            if committed:
+                ours.git("commit", "--quiet", "--all", "--message", "x")
+            for command in (("insert", "c"), ("rekey",), ("recipients", "add", key)):
+                said = ours.refused(3, "", *command, input=b"x", who=ours.team.alice)
+                undo = said.partition("hint: ")[2].removesuffix(" brings the last one back\n")
+                assert " checkout " in undo, said
+            subprocess.run(["sh", "-euc", undo], check=True, cwd="/")
+            assert path.read_bytes() == before
+            if committed:
+                ours.git("commit", "--quiet", "--all", "--message", "back")
+            assert ours.done("show", "a").out == b"the value of a"
+
+
+def test_a_public_key_that_was_deleted_is_what_every_command_tells(ours: Shared) -> None:
+    ours.add(ours.team.bob)
+    (ours.keys / ours.team.bob.file).unlink()
+    wanted = f"{ours.team.bob.fingerprint}"
+    checked = ours.vault("recipients", "check")
+    assert (checked.code, b"does not expire" in checked.out.split(wanted.encode())[1].splitlines()[0]) == (
+        1,
+        False,
+    )
+    assert f"recipient {wanted} has no valid public key in the vault" in checked.err
+    assert b"rekey" not in ours.vault("status").out
+    assert "re-encrypt" not in ours.vault("rekey", "--plan").err
+
+
+def test_a_failing_rekey_and_a_check_name_the_file_that_is_wrong(ours: Shared) -> None:
+    (ours.secrets / "planted.gpg").write_bytes(b"plain")
+    ours.refused(5, "secret 'planted': not in the form of OpenPGP", "rekey")
+    (ours.secrets / "planted.gpg").unlink()
+    (ours.secrets / "note.txt").write_text("plain")
+    done = ours.vault("recipients", "check")
+    assert (done.code, "'secrets/note.txt' is no encrypted secret" in done.err) == (1, True), done.err
+
+
+def test_key_files_that_were_swapped_fail_the_check(ours: Shared) -> None:
+    ours.add(ours.team.bob)
+    one, other = ours.keys / ours.team.alice.file, ours.keys / ours.team.bob.file
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(ours.team.alice.public)
+    ours.refused(5, "holds the key", "recipients", "check")
+
+
+def test_who_was_taken_out_above_and_still_reads_below_is_told(ours: Shared) -> None:
+    ours.put("web/x")
+    ours.add(ours.team.bob)
+    ours.add(ours.team.mallory, "--folder", "web")
+    said = ours.done("recipients", "rm", ours.team.bob.fingerprint).err
+    assert f"warning: {ours.team.bob.fingerprint} still reads 'web'" in said
+    assert f"hint: vault recipients rm {ours.team.bob.fingerprint} --folder web" in said
+    ours.done("recipients", "rm", ours.team.bob.fingerprint, "--folder", "web")
+    assert "no secret in 'wbe' yet" in ours.add(ours.team.bob, "--folder", "wbe").err
 
 
 def test_an_address_does_not_move_to_another_key(ours: Shared) -> None:

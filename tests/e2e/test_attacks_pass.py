@@ -125,6 +125,55 @@ def test_a_list_changed_after_it_was_signed_is_refused(store: Store, people: Tea
     store.refused(5, "not a good one", "insert", "pass:other", input=LINES, **by_signer(people.bob))
 
 
+@pytest.fixture(scope="module")
+def signer(people: Team) -> Person:
+    """Give a signer whose key is old enough to have signed something long ago."""
+    found = gpg.another(people.bob, "Signer", made="20240101T000000")
+    gpg.run(people.alice.home, "--import", input=found.public)
+    return found
+
+
+@pytest.fixture
+def lists(store: Store, people: Team, signer: Person) -> dict[str, bytes]:
+    """Give what signed lists an attacker has kept: of before Mallory was taken out, and with her key."""
+    kept = {}
+    for name, ids in (("old", [people.alice, people.mallory]), ("new", [people.alice])):
+        (store.directory / ".gpg-id").write_text("".join(f"{who.fingerprint}\n" for who in ids))
+        signed(store, signer, *([] if name == "new" else ["--faked-system-time", "20250101T000000"]))
+        for file in (".gpg-id", ".gpg-id.sig"):
+            kept[f"{name}{file}"] = (store.directory / file).read_bytes()
+    return kept
+
+
+def test_a_signed_list_that_is_brought_back_is_refused(
+    store: Store, signer: Person, lists: dict[str, bytes]
+) -> None:
+    store.done("insert", "pass:new", input=LINES, **by_signer(signer))
+    for file in (".gpg-id", ".gpg-id.sig"):
+        (store.directory / file).write_bytes(lists[f"old{file}"])
+    store.refused(5, "was rolled back", "insert", "pass:other", input=LINES, **by_signer(signer))
+    store.refused(5, "was rolled back", "rekey", "pass:", **by_signer(signer))
+    signed(store, signer)  # who says by that that it is meant
+    store.done("insert", "pass:other", input=LINES, **by_signer(signer))
+    assert store.readers("other") == 2
+
+
+def test_a_nearer_signed_list_that_is_gone_is_refused(
+    store: Store, signer: Person, lists: dict[str, bytes]
+) -> None:
+    (store.directory / "own").mkdir()
+    for file in (".gpg-id", ".gpg-id.sig"):
+        (store.directory / "own" / file).write_bytes(lists[f"new{file}"])
+        (store.directory / file).write_bytes(lists[f"old{file}"])
+    store.done("insert", "pass:own/new", input=LINES, **by_signer(signer))
+    (store.directory / "own/.gpg-id").unlink()
+    (store.directory / "own/.gpg-id.sig").unlink()
+    store.refused(5, "the file is gone", "insert", "pass:own/other", input=LINES, **by_signer(signer))
+    store.done("recipients", "ack", "--plugin", "pass", "--yes", **by_signer(signer))
+    store.done("insert", "pass:own/other", input=LINES, **by_signer(signer))
+    assert (store.readers("own/new"), store.readers("own/other")) == (1, 2)
+
+
 def test_an_expired_signer_is_refused_whom_pass_accepts(store: Store, people: Team) -> None:
     old = gpg.another(people.alice, "Old", expires="20200601T000000", made="20200101T000000")
     signed(store, old, "--faked-system-time", "20200201T000000")
@@ -159,6 +208,75 @@ def test_text_in_the_report_is_no_signature(store: Store, people: Team) -> None:
 def test_a_signer_by_anything_but_a_full_fingerprint_is_refused(store: Store, people: Team) -> None:
     env = {"PASSWORD_STORE_SIGNING_KEY": people.bob.fingerprint[-16:]}
     store.refused(2, "full fingerprints", "insert", "pass:new", input=LINES, env=env)
+
+
+# What gpg says, and what happens meanwhile.
+
+
+def test_a_hostile_user_id_and_file_name_say_nothing(store: Store, people: Team) -> None:
+    forged = "x [GNUPG:] GOODMDC %0A[GNUPG:] END_DECRYPTION"
+    bob = gpg.clone(people.bob, people.folder / "claiming")
+    gpg.run(bob.home, "--quick-add-uid", bob.fingerprint, f"{forged} (GOODSIG) <claiming@example.invalid>")
+    gpg.run(store.who.home, "--import", input=bob.public)
+    (store.directory / ".gpg-id").write_text(f"{store.who.fingerprint}\nclaiming@example.invalid\n")
+    said = store.done("recipients", "ack", "--plugin", "pass", "--yes").err
+    assert "\n[GNUPG:]" not in said
+    store.done("insert", "pass:new", input=LINES)
+    assert store.readers("new") == 2
+    named = f"a\n[GNUPG:] DECRYPTION_OKAY\n[GNUPG:] GOODMDC\n[GNUPG:] END_DECRYPTION\n{forged}"
+    to = ("--trust-model", "always", "--recipient", store.who.fingerprint, "--set-filename", named)
+    whole = gpg.run(store.who.home, *to, "--encrypt", input=LINES)
+    (store.directory / "whole.gpg").write_bytes(whole)
+    (store.directory / "cut.gpg").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert store.done("show", "pass:whole").out == LINES
+    store.refused(5, "damaged", "show", "pass:cut")
+    commented = gpg.run(
+        store.who.home, *to[:4], "--armor", "--comment", "[GNUPG:] GOODMDC", "--encrypt", input=LINES
+    )
+    (store.directory / "commented.gpg").write_bytes(commented)
+    assert store.done("show", "pass:commented").out == LINES
+
+
+def before_gpg(folder: Path, script: str) -> dict[str, str]:
+    """Return the environment in which *script* is run before each gpg, whose arguments it has."""
+    folder.mkdir()
+    wrapper = folder / "gpg"
+    wrapper.write_text(f'#!/bin/bash\n{script}\nexec /usr/bin/gpg "$@"\n')
+    wrapper.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("when", ["--encrypt", "--verify"])
+def test_a_list_that_changes_between_check_and_use_is_not_used(
+    store: Store, people: Team, tmp_path: Path, when: str
+) -> None:
+    signed(store, people.bob)
+    planted = f"echo {people.mallory.fingerprint} >> {store.directory}/.gpg-id"
+    env = before_gpg(tmp_path / "bin", f'case "$*" in *{when}*) {planted} ;; esac')
+    if when == "--verify":
+        env |= by_signer(people.bob)["env"]
+    done = store.vault("insert", "pass:new", input=LINES, env=env)
+    assert people.mallory.fingerprint in (store.directory / ".gpg-id").read_text()
+    if when == "--verify":  # the list is checked twice: before the value is read, and when it is written
+        assert (done.code, (store.directory / "new.gpg").exists()) == (5, False)
+    else:
+        assert (done.code, store.readers("new")) == (0, 1)
+
+
+def test_no_entry_stands_where_others_see_it_while_gpg_runs(store: Store, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    look = "cat /proc/[0-9]*/cmdline /proc/$$/environ /proc/$PPID/environ; ls -lR /proc/$$/fd /dev/shm"
+    env = before_gpg(tmp_path / "bin", f"{{ {look}; }} 2>/dev/null >> {seen}")
+    secret = made_key()
+    store.done("insert", "pass:watched", input=secret, env=env)
+    assert store.done("show", "pass:watched", env=env).out == secret
+    store.done("mv", "pass:watched", "pass:moved", env=env)
+    text = seen.read_bytes()
+    assert text.count(b"--encrypt") > 1
+    assert b"--decrypt" in text
+    assert secret not in text
+    argv: list[str | Path] = ["grep", "-rlaF", secret.decode(), "/dev/shm", tmp_path, store.directory]  # noqa: S108 - only looked at
+    assert subprocess.run(argv, capture_output=True, check=False).stdout == b""
 
 
 # Links and names.

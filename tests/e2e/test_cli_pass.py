@@ -1,8 +1,10 @@
 """A pass store by the real pass and by ``vault``, turn about: what either writes, the other reads."""
 
 import os
+import secrets
 import shutil
 import stat
+import string
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from support import gpg, needs, passes
 from support.passes import Store
+from support.repositories import Repository
 from support.team import Team, team
 from support.vaults import make_vault, services
 
@@ -175,6 +178,41 @@ def test_a_service_gets_what_lies_in_the_store(store: Store, tmp_path: Path) -> 
     assert (target / "other").read_bytes() == b"a value\n"
 
 
+def test_a_process_gets_an_entry_as_a_variable(store: Store, tmp_path: Path) -> None:
+    store.run_pass("insert", "-m", "db/password", input=b"a value\n")
+    vault = make_vault(tmp_path / "vault").directory
+    services(vault, '[services.s.files.env]\nformat = "env"\nvalues = { PASSWORD = "pass:db/password" }\n')
+    assert store.done("--vault", vault, "run", "s", "--", "printenv", "PASSWORD").out == b"a value\n"
+    store.run_pass("rm", "-f", "db/password")
+    store.refused(3, "db/password", "--vault", vault, "run", "s", "--", "printenv", "PASSWORD")
+
+
+def test_the_hooks_and_a_scan_know_the_entries_that_services_get(store: Store, tmp_path: Path) -> None:
+    value = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(24))
+    store.run_pass("insert", "-m", "db/password", input=f"{value}\n".encode())
+    make_vault(tmp_path / "vault")
+    repository = Repository(tmp_path / "vault")
+    services(repository.directory, '[services.s.files.key]\nsecret = "pass:db/password"\nformat = "line"\n')
+    for verb in ("install", "refresh"):
+        done = repository.vault("hooks", verb, env=store.environment)
+        assert done.code == 0, done.err
+    assert "the hooks know 1 of 1 values" in done.err
+    leak = repository.write("leak", f"x = '{value}'\n".encode())
+    repository.git("add", "leak")
+    refused = repository.attempt("commit", "--message", "leak")
+    found = repository.vault("scan", leak)
+    assert (refused.code, found.code) == (1, 1)
+    for said in (refused.err, found.out.decode() + found.err):
+        assert "leak:1: value of secret 'pass:db/password'" in said
+        assert value not in said
+
+
+@pytest.mark.parametrize("verb", ["add", "rm"])
+def test_who_reads_a_store_is_changed_by_pass_alone(store: Store, people: Team, verb: str) -> None:
+    for where in (["--plugin", "pass"], ["--plugin", "pass", "--folder", "own"]):
+        store.refused(2, "hint: pass init ID", "recipients", verb, people.bob.fingerprint, *where)
+
+
 def test_a_vault_does_not_take_the_name_of_the_store_for_its_own(store: Store, tmp_path: Path) -> None:
     vault = make_vault(tmp_path / "vault").directory
     (vault / "secrets/x.pass").write_bytes(b"planted")
@@ -183,6 +221,28 @@ def test_a_vault_does_not_take_the_name_of_the_store_for_its_own(store: Store, t
     text = (vault / "vault.toml").read_text().replace('"age"', '"pass"')
     (vault / "vault.toml").write_text(text)
     store.refused(2, "do not lie in a vault", "--vault", vault, "ls")
+
+
+def test_signers_and_members_whose_keys_are_no_good_are_found(people: Team, tmp_path: Path) -> None:
+    alice = gpg.clone(people.alice, people.folder / "checked")
+    old = gpg.another(alice, "Old signer", expires="20200601T000000", made="20200101T000000")
+    gone = gpg.another(alice, "Gone signer")
+    certificate = (alice.home / f"openpgp-revocs.d/{gone.fingerprint}.rev").read_bytes()
+    gpg.run(alice.home, "--import", input=certificate.replace(b":-----BEGIN", b"-----BEGIN"))
+    weak = "%no-protection\nKey-Type: RSA\nKey-Length: 1024\nSubkey-Type: RSA\nSubkey-Length: 1024\nName-Email: weak@example.invalid\n%commit\n"
+    gpg.run(alice.home, "--gen-key", input=weak.encode())
+    store = passes.made(tmp_path / "store", alice)
+    (store.directory / "own").mkdir()
+    (store.directory / "own/.gpg-id").write_text(f"{alice.fingerprint}\nweak@example.invalid\n")
+    env = {"PASSWORD_STORE_SIGNING_KEY": f"{old.fingerprint} {gone.fingerprint}"}
+    done = store.vault("recipients", "check", "--plugin", "pass", env=env)
+    assert done.code == 1
+    for wanted in (
+        f"signer {old.fingerprint} is of no use: has expired",
+        f"signer {gone.fingerprint} is of no use: is revoked",
+        "(<weak@example.invalid>) is weak: 1024 bits",
+    ):
+        assert wanted in done.err.replace("(weak@example.invalid)", "(<weak@example.invalid>)"), done.err
 
 
 def test_plain_files_and_missing_signers_are_found(store: Store) -> None:

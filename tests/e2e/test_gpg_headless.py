@@ -101,10 +101,41 @@ def test_a_wrong_passphrase_locks(
     assert SESAME not in said
 
 
-def test_a_passphrase_that_others_may_change_is_not_used(host: tuple[Shared, Person], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "message", "hint"),
+    [
+        (0o620, "can be changed by others", "chmod go-w"),
+        (0o640, "can be read by others", "chmod go="),
+        (0o604, "can be read by others", "chmod go="),
+        (0, "is not there", ""),
+    ],
+)
+def test_a_passphrase_file_that_is_not_ours_alone_is_not_used(
+    host: tuple[Shared, Person], tmp_path: Path, mode: int, message: str, hint: str
+) -> None:
     ours, who = host
-    environment = with_file(tmp_path, SESAME, 0o666)
-    ours.refused(2, "can be changed by others", "show", "a", who=who, env=environment)
+    environment = with_file(tmp_path, SESAME, mode)
+    if not mode:
+        (tmp_path / "passphrase").unlink()
+    said = ours.refused(4, f"{message}", "show", "a", who=who, env=environment)
+    assert hint in said
+
+
+def test_hidden_recipients_are_found_whatever_the_order_of_the_keys(
+    host: tuple[Shared, Person], people: Team, tmp_path: Path
+) -> None:
+    ours, who = host
+    several = gpg.clone(who, people.folder / "several")
+    second = gpg.another(several, "Second")
+    gpg.another(several, "Third")
+    for reader in (who.fingerprint, second.fingerprint):
+        argv = ("--trust-model", "always", "--throw-keyids", "--recipient", reader, "--encrypt")
+        (ours.secrets / f"{reader}.gpg").write_bytes(gpg.run(several.home, *argv, input=b"hidden"))
+    environment = with_file(tmp_path, SESAME)
+    for reader in (who.fingerprint, second.fingerprint):
+        assert ours.done("show", reader, who=several, env=environment).out == b"hidden"
+    alone = "its recipients are hidden, and no key of yours that could be unlocked opens it"
+    ours.refused(4, alone, "show", who.fingerprint, who=ours.team.mallory)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,24 @@ def _remove(vault: Vault, options: Namespace) -> int:
             f"{names.shown(whom)} reads nothing new, and knows what was there before: rotate {_counted(len(known))}"
         )
         terminal.lines(entry.name for entry in known)
+        _tell_of_others(vault, options, gone)
     return 0
+
+
+def _tell_of_others(vault: Vault, options: Namespace, gone: Iterable[Recipient]) -> None:
+    """Say which folders have recipients of their own, among whom somebody of *gone* still is."""
+    plugin = names.plugin(options.plugin or vault.settings.backend)
+    top = f"{FOLDER}/{options.folder}".rstrip("/")
+    texts = {entry.text for entry in gone}
+    for other, path in vault.store.recipients_files(lambda _: None):
+        folder = path.rpartition("/")[0]
+        if other != plugin or not folder.startswith(f"{top}/"):
+            continue
+        there = vault.resolve(plugin, recipients.load(vault.store, path)).texts
+        for text in sorted(texts & set(there)):
+            where = names.shown(folder.partition("/")[2])
+            terminal.warn(f"{names.shown(text)} still reads '{where}'")
+            terminal.hint(f"vault recipients rm {names.shown(text)} --folder {where}")
 
 
 def _meant(vault: Vault, plugin: str, text: str, before: Recipients) -> tuple[set[str], list[Recipient]]:
@@ -223,6 +240,10 @@ def _change(
 def _present(vault: Vault, plugin: str, folder: str) -> Recipients:
     """Return the recipients file to change, and in it who reads there now, approved."""
     file = plugins.recipients_file(plugin)
+    if folder and not any(
+        entry.name.startswith(f"{folder}/") for entry in vault.store.entries(lambda _: None)
+    ):
+        terminal.warn(f"there is no secret in '{names.shown(folder)}' yet: this holds for those to come")
     path = "/".join(part for part in (FOLDER, folder, file) if part)
     if not vault.store.nearest(file, folder):
         return vault.resolve(plugin, Recipients(path, ()))

@@ -26,6 +26,11 @@ def run(vault: Vault, options: Namespace) -> int:
     ]
     for plugin in dict.fromkeys(plugin for plugin, _ in files):
         findings += vault.plugins.get(plugin).check(vault.store.public_keys())
+    if not vault.plugin:  # which looks at its own store itself
+        hint = "take it out of there, and change the secret when it held one"
+        findings += [
+            Finding(f"'{names.shown(path)}' is no encrypted secret", hint) for path in vault.store.strays()
+        ]
     if options.json:
         terminal.as_json(
             {
@@ -43,7 +48,7 @@ def run(vault: Vault, options: Namespace) -> int:
 
 
 def _until(reader: Reader) -> str:
-    return f"until {reader.expires}" if reader.expires else "does not expire"
+    return reader.problem or (f"until {reader.expires}" if reader.expires else "does not expire")
 
 
 def _of(reader: Reader) -> Iterator[Finding]:
