@@ -1,6 +1,7 @@
 """Secrets from one tree into another: all copies are written and read back before anything is removed."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from . import binding
 from .change import remove as remove_entries
@@ -29,6 +30,15 @@ def pairs(here: Vault, source: Reference, target: Reference, *, folder: bool, in
     return [(it, Reference(target.plugin, _renamed(it.name, source.name, target.name))) for it in found]
 
 
+class Value(NamedTuple):
+    """What is to become a secret."""
+
+    plaintext: bytes
+    created: str
+    expires: str | None
+    """Times in the form of a Binding."""
+
+
 def copy(here: Vault, there: Vault, wanted: Sequence[Pair], *, force: bool, note: Note) -> dict[Entry, bytes]:
     """Write what *wanted* names into *there*, all or nothing, and read it back; return the ciphertexts copied.
 
@@ -36,24 +46,35 @@ def copy(here: Vault, there: Vault, wanted: Sequence[Pair], *, force: bool, note
     """
     ciphertexts = {old: here.store.read(old.path) for old, _ in wanted}
     opened = here.open(ciphertexts)
+    values = {}
+    for old, new in wanted:
+        plaintext, bound = opened[old]
+        created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
+        values[new] = Value(plaintext, created, expires)
+    write(there, values, force=force, note=note)
+    return ciphertexts
+
+
+def write(there: Vault, values: Mapping[Reference, Value], *, force: bool, note: Note) -> None:
+    """Write *values* into *there*, all or nothing, and read them back.
+
+    Raises UsageError when one exists and *force* is not set, IntegrityError when one reads differently.
+    """
     contents: dict[str, bytes] = {}
     seen: dict[str, Seen] = {}
     with there.lock():
-        for old, new in wanted:
+        for new, (plaintext, created, expires) in values.items():
             if not force and there.store.find(new):
                 raise UsageError(f"secret '{new}' exists", "--force replaces it")
             entry = there.entry_for(new)
-            plaintext, bound = refuse_large(opened[old].plaintext), opened[old].binding
-            created = bound.created if bound else binding.now()
-            expires = bound.expires if bound else None
-            sealed = there.seal(entry, plaintext, there.readers(entry), created=created, expires=expires)
+            readers = there.readers(entry)
+            sealed = there.seal(entry, refuse_large(plaintext), readers, created=created, expires=expires)
             contents[entry.path], seen[entry.path] = sealed
         there.place(contents, seen=seen, note=note)
-    written = there.read(new for _, new in wanted)
-    for old, new in wanted:
-        if written[new] != opened[old].plaintext:
+    written = there.read(values)
+    for new, value in values.items():
+        if written[new] != value.plaintext:
             raise IntegrityError(f"secret '{new}' does not read as it was written", "nothing was removed")
-    return ciphertexts
 
 
 def remove(here: Vault, copied: Mapping[Entry, bytes], note: Note) -> None:
