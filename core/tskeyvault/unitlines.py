@@ -113,7 +113,7 @@ def _forms(name: str) -> tuple[str, str, str]:
 
 
 def _whole(path: str) -> str:
-    return rf"(?<![\w./-]){re.escape(path)}(?![\w./-])"
+    return rf"(?<![\w./]){re.escape(path)}(?![\w./-])"
 
 
 def _key(text: str) -> str:

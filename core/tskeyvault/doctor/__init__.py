@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tskeyvault import limits
+from tskeyvault import names as naming
 from tskeyvault.errors import DeliveryError, UsageError, VaultError
 
 from . import hooks, permissions, plugins, programs, runtime, secrets, swap, tailscale, tree, units
-from .finding import Finding, NotCheckedError
+from .finding import Finding, NotCheckedError, shown
 from .host import Host
 
 SECONDS = 60.0
@@ -64,7 +65,7 @@ def run(host: Host, names: Sequence[str]) -> Report:
         try:
             with limits.deadline(SECONDS, name):
                 for finding in CHECKS[name].find(host):
-                    report.findings.append(finding)
+                    report.findings.append(_masked(finding))
         except (NotCheckedError, DeliveryError) as error:
             report.not_checked[name] = error.message
         except VaultError as error:
@@ -72,3 +73,13 @@ def run(host: Host, names: Sequence[str]) -> Report:
         except OSError as error:
             report.not_checked[name] = f"the system said: {error.strerror or 'nothing'}".lower()
     return report
+
+
+def _masked(finding: Finding) -> Finding:
+    """Return *finding* with no key in it, where people have put one into the name of a unit or a service."""
+    if not any(map(naming.holds_key, finding)):
+        return finding
+    thing, message = shown(finding.thing), shown(finding.message)
+    return Finding(
+        finding.check, thing, message, f"rename it, for its name holds a key: {shown(finding.repair)}"
+    )

@@ -25,6 +25,15 @@ class NotCheckedError(CheckError):
     """A check cannot be made here, for a reason that is no fault of the host."""
 
 
+LONGEST = 1000
+"""Characters of a thing, a message and a path in it."""
+
+
+def shown(text: str) -> str:
+    """Return a path, or another name, safe to print; where it is to be found must not be cut off."""
+    return names.shown(text, LONGEST)
+
+
 def command(words: str, path: str, inode: int) -> str:
     """Return the shell command *words* for *path*, which may have any name: one that cannot be typed is found by number."""
     if _is_plain(path):

@@ -4,12 +4,11 @@ import contextlib
 import shlex
 from collections.abc import Iterator
 
-from tskeyvault.names import shown
 from tskeyvault_hooks import check
 from tskeyvault_hooks.faults import ScanError
 from tskeyvault_hooks.repository import Repository
 
-from .finding import Finding, NotCheckedError
+from .finding import Finding, NotCheckedError, shown
 from .host import Host
 
 

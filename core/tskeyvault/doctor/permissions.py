@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 from tskeyvault import local
 from tskeyvault.errors import ConfigError
-from tskeyvault.names import shown
 
-from .finding import Finding, NotCheckedError, command
+from .finding import Finding, NotCheckedError, command, shown
 from .host import KEY_FOLDERS, Host
 
 _MOST = 10_000

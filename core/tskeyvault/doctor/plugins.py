@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 
 from tskeyvault import limits
@@ -15,10 +16,12 @@ from .host import Host
 
 SECONDS = 20.0
 """For one plugin."""
-_GRACE = 2.0
+GRACE = 2.0
 """Seconds more, in which one that was told to stop can close what it has opened."""
 _MOST = 1 << 20
 """Bytes of what it says."""
+
+_REPORT = "report it to whoever wrote the plugin"
 
 _Said = list[tuple[str, str]]
 
@@ -53,8 +56,6 @@ def _apart(vault: Vault, name: str) -> _Said:
     finally:
         os.close(reader)
         _end(child)
-    if said is None:
-        return [(f"its check did not end within {SECONDS:g} s", "report it to whoever wrote the plugin")]
     return said
 
 
@@ -67,7 +68,7 @@ def _in_child(vault: Vault, name: str, writer: int) -> None:
                 found = vault.plugins.get(name).check(vault.store.public_keys())
                 said = [(finding.text, finding.hint) for finding in found]
         except VaultError as error:
-            said = [(error.message, error.hint)]
+            said = [(error.message.removeprefix(f"plugin '{name}': "), error.hint)]
         with os.fdopen(writer, "wb") as file:
             file.write(json.dumps(said).encode())
         vault.plugins.close()
@@ -75,16 +76,14 @@ def _in_child(vault: Vault, name: str, writer: int) -> None:
         os._exit(0)
 
 
-def _heard(reader: int) -> _Said | None:
-    """Return what a child says; None when it says nothing in time, or what makes no sense."""
-    import time
-
-    end = time.monotonic() + SECONDS + _GRACE
+def _heard(reader: int) -> _Said:
+    """Return what a child says, or that it says nothing, or nothing in time."""
+    end = time.monotonic() + SECONDS + GRACE
     data = b""
     while len(data) <= _MOST:
         left = max(0.0, end - time.monotonic())
         if not select.select([reader], [], [], left)[0]:
-            return None
+            return [(f"its check did not end within {SECONDS:g} s", _REPORT)]
         piece = os.read(reader, 1 << 16)
         if not piece:
             break
@@ -92,14 +91,14 @@ def _heard(reader: int) -> _Said | None:
     try:
         return [(str(text), str(hint)) for text, hint in json.loads(data)]
     except (ValueError, TypeError):
-        return None
+        return [("its check ended without a word", _REPORT)]
 
 
 def _end(child: int) -> None:
     """Let the child *child* close its plugin, for a moment; then end it and what it has started."""
     ended = os.pidfd_open(child)
     try:
-        select.select([ended], [], [], _GRACE)
+        select.select([ended], [], [], GRACE)
     finally:
         os.close(ended)
         try:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 from tskeyvault import files, names
 from tskeyvault.errors import NameInvalidError
-from tskeyvault.names import shown
 
 from . import units
-from .finding import Finding, command
+from .finding import Finding, command, shown
 from .host import Host
 
 _RECORD = ".vault."

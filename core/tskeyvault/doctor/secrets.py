@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from tskeyvault import binding, change, recipients
 from tskeyvault.binding import Binding
 from tskeyvault.errors import IntegrityError, VaultError
-from tskeyvault.names import shown
 from tskeyvault.recipients import Recipients
 from tskeyvault.store import Entry
 from tskeyvault.vault import Vault
 
-from .finding import Finding
+from .finding import Finding, shown
 from .host import Host
 
 _SOON = 14 * 86400.0

@@ -5,9 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from tskeyvault.names import shown
-
-from .finding import Finding, NotCheckedError
+from .finding import Finding, NotCheckedError, shown
 from .host import Host
 
 _SWAPS = "/proc/swaps"

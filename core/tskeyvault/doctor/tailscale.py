@@ -6,12 +6,11 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tskeyvault.names import shown
 from tskeyvault.unitfiles import Unit
 from tskeyvault.unitlines import service_of
 
 from . import units
-from .finding import Finding
+from .finding import Finding, shown
 from .host import Host
 
 _LINES = 5000

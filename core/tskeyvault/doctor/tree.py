@@ -8,13 +8,12 @@ from collections.abc import Iterator
 
 from tskeyvault import names
 from tskeyvault.errors import NameInvalidError
-from tskeyvault.names import shown
 from tskeyvault_hooks import state
 from tskeyvault_hooks.faults import ScanError
 from tskeyvault_hooks.repository import Repository
 from tskeyvault_hooks.scan import Scan
 
-from .finding import Finding, NotCheckedError, command
+from .finding import Finding, NotCheckedError, command, shown
 from .host import Host
 
 _LARGE = 64 << 20

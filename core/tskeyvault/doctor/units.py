@@ -8,15 +8,14 @@ from typing import NamedTuple
 
 from tskeyvault import files, names
 from tskeyvault.errors import NameInvalidError, VaultError
-from tskeyvault.names import shown
 from tskeyvault.unitfiles import Line, Unit
 from tskeyvault.unitlines import service_of
 from tskeyvault_hooks.finder import Finder
 
-from .finding import Finding
+from .finding import Finding, shown
 from .host import KEY_FOLDERS, Host
 
-_IN_FOLDERS = re.compile(rf"(?<![\w./-])(?:{'|'.join(KEY_FOLDERS)})(?:/[^\s:;,'\"]*)?(?![\w.-])")
+_IN_FOLDERS = re.compile(rf"(?<![\w./])(?:{'|'.join(KEY_FOLDERS)})(?:/[^\s:;,'\"]*)?(?![\w.-])")
 _TAKES_FILE = {"EnvironmentFile", "LoadCredential", "Volume", "BindPaths", "BindReadOnlyPaths"}
 _FOUND_OTHERWISE = ("/run/", "/dev/", "/proc/", "/sys/")
 """Places without plain files of the older methods: what we deliver lies under the first."""
