@@ -140,10 +140,7 @@ def test_an_age_file_is_opened_with_an_identity_that_is_named(vault: Path, old: 
     subprocess.run(["age", "-r", recipient.stdout.strip(), "-o", path], input=b"key", check=True)
     refused = bring(vault, f"age:{path}", KEY)
     assert (refused.code, names(vault)) == (4, [])
-    keys = tmp_path / "both"
-    own = Path(os.environ["XDG_CONFIG_HOME"]) / "tskeyvault/identities"
-    keys.write_text(own.read_text() + (tmp_path / "id").read_text())
-    assert bring(vault, f"age:{path}", KEY, "--identity", keys).code == 0
+    assert bring(vault, f"age:{path}", KEY, "--identity", tmp_path / "id").code == 0
     assert shown(vault, KEY) == b"key"
 
 
@@ -211,3 +208,16 @@ def test_what_cannot_be_written_into_the_vault_is_not_shredded(vault: Path, old:
 def test_a_secret_of_the_age_plugin_is_still_a_secret_and_not_a_file(vault: Path) -> None:
     done = bring(vault, "age:some/secret", "other")
     assert (done.code, "another program's store" in done.err) == (2, True)
+
+
+def test_what_the_old_guide_says_of_age_and_a_yubikey_does_not_work() -> None:
+    needs.program("age", "ssh-keygen")
+    key = Path(os.environ["HOME"]) / "ecdsa"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", key], check=True)
+    done = subprocess.run(
+        ["age", "-r", key.with_suffix(".pub").read_text().strip()],
+        input=b"x",
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, b"unknown recipient type" in done.stderr) == (1, True), done.stderr

@@ -3,16 +3,17 @@
 import os
 from argparse import Namespace
 
-from tskeyvault import binding, envfile, limits, names, plainfile, transfer, unitfiles, unitlines
+from tskeyvault import binding, envfile, limits, local, names, plainfile, transfer, unitfiles, unitlines
 from tskeyvault.envfile import Variables
 from tskeyvault.errors import UsageError
 from tskeyvault.journal import Note
 from tskeyvault.names import Reference, shown
 from tskeyvault.plainfile import PlainFile
+from tskeyvault.plugins import Plugins
 from tskeyvault.store import MAX_CIPHERTEXT, MAX_SECRET
 from tskeyvault.unitlines import Import
 from tskeyvault.values import Secret
-from tskeyvault.vault import Vault, opened
+from tskeyvault.vault import Place, Vault, opened
 
 from . import place, program, terminal
 from .insert import approve
@@ -46,7 +47,7 @@ def run(options: Namespace, how: str) -> int:
     limits.protect_memory()
     with (
         plainfile.opened(path, _LIMITS[how]) as file,
-        opened(place(options), os.environ, terminal.USER, target.plugin) as vault,
+        opened(_place(options, how), os.environ, terminal.USER, target.plugin) as vault,
     ):
         if options.shred_source:
             file.refuse_shredding()
@@ -72,8 +73,25 @@ def _secrets(vault: Vault, file: PlainFile, how: str, options: Namespace) -> dic
         return _variables(envfile.parse(file.content), options)
     if how == "file":
         return {"": file.content}
-    secret = Secret(os.path.basename(file.path), file.path)
-    return {"": vault.plugins.get("age").decrypt(secret, file.content)}
+    return {"": _decrypted(vault, file, place(options))}
+
+
+def _place(options: Namespace, how: str) -> Place:
+    """Return where the vault is; an identity that opens an age file is not meant for the vault."""
+    given = place(options)
+    return given._replace(identity="") if how == "age" else given
+
+
+def _decrypted(vault: Vault, file: PlainFile, given: Place) -> bytes:
+    """Return what is in an age file, opened with ``--identity`` or the user's own. Raises LockedError, IntegrityError."""
+    identities = local.identities(given.identity, os.environ)
+    credentials = local.credentials(os.environ)
+    plugins = Plugins(vault.local.plugins, identities, terminal.USER, credentials, given.consents)
+    try:
+        secret = Secret(os.path.basename(file.path), file.path)
+        return plugins.get("age").decrypt(secret, file.content)
+    finally:
+        plugins.close()
 
 
 def _variables(found: Variables, options: Namespace) -> dict[str, bytes]:
