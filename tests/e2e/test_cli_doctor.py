@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from typing import NamedTuple
 
 import pytest
 
+from support.documents import CHECKOUT
 from support.terminal import Terminal
 from support.vaults import Result, copy_world, made_key, make_vault, run_python, run_vault
+from tskeyvault.doctor import CHECKS as ALL_CHECKS
 
 CHECKS = ("identities", "vault", "recipients", "readers", "expiry", "plugins", "work-tree", "hooks")
 """Those that this host, whatever it is, has no part in."""
@@ -278,3 +281,10 @@ def test_a_plugin_that_hangs_is_a_finding_and_the_next_check_is_made(vault: Path
     (finding,) = json.loads(done.out)["findings"]
     assert (done.code, finding["check"], finding["thing"]) == (1, "plugins", "weak")
     assert "did not end within 0.2 s" in finding["message"]
+
+
+def test_every_check_and_every_message_of_tailscale_is_in_the_page_on_troubleshooting() -> None:
+    page = (CHECKOUT / "docs/troubleshooting.md").read_text()
+    assert re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE) == list(ALL_CHECKS)
+    for message in ("authentication key invalid", "unauthorized", "device already exists"):
+        assert f"| `{message}` |" in page

@@ -57,6 +57,9 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     run |= {(HOOKS, "sh"), (HOOKS, "text")}  # test_docs_hooks.py
     run |= {(TEAMS, "sh"), (TEAMS, "toml")}  # test_docs_gpg.py
     run |= {(STORES, "sh"), (STORES, "toml")}  # test_docs_pass.py
+    run |= {
+        ("docs/migration.md", language) for language in ("sh", "toml", "ini", "text")
+    }  # test_migration.py
     run |= {("docs/yubikey.md", "sh")}  # test_docs_yubikey.py
     found = {
         (block.document, block.language) for name in documents.names() for block in documents.blocks(name)

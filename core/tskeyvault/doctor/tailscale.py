@@ -14,7 +14,6 @@ from .finding import Finding, shown
 from .host import Host
 
 _LINES = 5000
-_DAYS = 30
 
 
 class _Meaning(NamedTuple):
@@ -51,21 +50,21 @@ _MEANINGS = (
 def failures(host: Host) -> Iterator[Finding]:
     """Yield what went wrong since each service with a Tailscale key, or named so, was started the last time."""
     concerned = {unit.name: unit for unit in host.units if _is_concerned(unit)}
-    runs = {
-        found["InvocationID"]: concerned[found["Id"]]
+    began = {
+        found["Id"]: int(found.get("InactiveExitTimestampMonotonic") or 0)
         for found in host.services
-        if found.get("Id") in concerned and found.get("InvocationID")
+        if found.get("Id") in concerned
     }
-    if not runs:
+    if not began:
         return
     told = set()
-    for run, message in _messages(host, list(runs)):
-        for number, meaning in enumerate(_MEANINGS):
-            if run in runs and (run, number) not in told and meaning.said.search(message):
-                told.add((run, number))
-                yield Finding(
-                    "tailscale", shown(runs[run].name), meaning.means, _repair(host, runs[run], meaning)
-                )
+    for name, when, message in _messages(host, list(began)):
+        for meaning in _MEANINGS:
+            new = name in began and when >= began[name] and (name, meaning) not in told
+            if new and meaning.said.search(message):
+                told.add((name, meaning))
+                repair = _repair(host, concerned[name], meaning)
+                yield Finding("tailscale", shown(name), meaning.means, repair)
 
 
 def _is_concerned(unit: Unit) -> bool:
@@ -74,26 +73,27 @@ def _is_concerned(unit: Unit) -> bool:
     return any("tailscale" in line.value.lower() or "TS_AUTHKEY" in line.value for line in unit.lines)
 
 
-def _messages(host: Host, runs: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield run and text of what was logged in *runs* of services: the last lines, and none above 4 KiB."""
+def _messages(host: Host, names: list[str]) -> Iterator[tuple[str, int, str]]:
+    """Yield unit, time (monotonic, in microseconds) and text of the last lines since the boot, none above 4 KiB.
+
+    The id of the run is not asked for: the journal does not learn it of a process that ends at once.
+    """
     argv = [
         "journalctl",
         "--quiet",
         "--no-pager",
+        "--boot",
         "--output=json",  # which leaves out fields above 4 KiB
-        "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID",
+        "--output-fields=MESSAGE,_SYSTEMD_UNIT",
         f"--lines={_LINES}",
-        f"--since=-{_DAYS}d",
-        *(f"_SYSTEMD_INVOCATION_ID={run}" for run in runs),
+        *(f"_SYSTEMD_UNIT={name}" for name in names),
     ]
     for line in host.ask(argv).splitlines():
         try:
             entry = json.loads(line)
-            text = entry["MESSAGE"]
-            yield (
-                entry["_SYSTEMD_INVOCATION_ID"],
-                text if isinstance(text, str) else bytes(text).decode(errors="replace"),
-            )
+            said = entry["MESSAGE"]
+            text = said if isinstance(said, str) else bytes(said).decode(errors="replace")
+            yield entry["_SYSTEMD_UNIT"], int(entry["__MONOTONIC_TIMESTAMP"]), text
         except (ValueError, TypeError, KeyError, RecursionError):
             continue  # no text, or none of a service
 
