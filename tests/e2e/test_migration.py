@@ -213,7 +213,11 @@ def test_what_tailscale_said_in_the_journal_is_explained_until_the_unit_starts_w
         unit = f"[Service]\nType=oneshot\nExecStart=/usr/local/bin/says-{number}\n"
         ready.machine.unit(f"tailscale-{number}.service", unit)
         assert ready.machine.run("systemctl", "start", f"tailscale-{number}", check=False).returncode == 1
-    ready.machine.run("journalctl", "--sync")
+        # What a program writes can reach the journal after its end: --sync does not wait for that.
+        heard = (
+            f"error: {message}" in ready.machine.journal(f"tailscale-{number}.service") for _ in range(200)
+        )
+        assert any(heard)
     found = {finding["thing"]: finding for finding in doctor(ready, "tailscale")}
     for number, means in enumerate(SAID.values()):
         assert means in found[f"tailscale-{number}.service"]["message"]
