@@ -50,11 +50,11 @@ class Reference(NamedTuple):
         return f"{self.plugin}:{self.name}" if self.plugin else self.name
 
 
-def shown(text: str) -> str:
-    """Return *text* short and safe to print: control and invisible characters escaped, 80 characters at most."""
+def shown(text: str, longest: int = _SHOWN) -> str:
+    """Return *text* short and safe to print: control and invisible characters escaped, at most *longest* of them."""
     masked = _KEY.sub("[a key]", text[:_MASKED])
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in masked[: _SHOWN + 1])
-    return safe if len(safe) <= _SHOWN else f"{safe[: _SHOWN - 1]}…"
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in masked[: longest + 1])
+    return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
 
 
 def holds_key(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Secrets from one tree into another: all copies are written and read back before anything is removed."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from . import binding
 from .errors import IntegrityError, UsageError, VaultError
@@ -28,6 +29,15 @@ def pairs(here: Vault, source: Reference, target: Reference, *, folder: bool, in
     return [(it, Reference(target.plugin, _renamed(it.name, source.name, target.name))) for it in found]
 
 
+class Value(NamedTuple):
+    """What is to become a secret."""
+
+    plaintext: bytes
+    created: str
+    expires: str | None
+    """Times in the form of a Binding."""
+
+
 def copy(here: Vault, there: Vault, wanted: Sequence[Pair], *, force: bool, note: Note) -> dict[Entry, bytes]:
     """Write what *wanted* names into *there*, all or nothing, and read it back; return the ciphertexts copied.
 
@@ -36,27 +46,43 @@ def copy(here: Vault, there: Vault, wanted: Sequence[Pair], *, force: bool, note
     """
     ciphertexts = {old: here.store.read(old.path) for old, _ in wanted}
     opened = here.open(ciphertexts)
+    values: dict[Reference, Value] = {}
+    for old, new in wanted:
+        if new in values:
+            raise UsageError(
+                f"secret '{new}': two secrets would get this name", "import one of them by its plugin"
+            )
+        plaintext, bound = opened[old]
+        created, expires = (bound.created, bound.expires) if bound else (binding.now(), None)
+        values[new] = Value(plaintext, created, expires)
+    write(there, values, force=force, note=note)
+    return ciphertexts
+
+
+def write(there: Vault, values: Mapping[Reference, Value], *, force: bool, note: Note) -> None:
+    """Write *values* into *there*, all or nothing, and read them back.
+
+    What is there with the same value already is left as it is. Raises UsageError when one exists
+    with another and *force* is not set, IntegrityError when one reads differently.
+    """
     contents: dict[str, bytes] = {}
     seen: dict[str, Seen] = {}
     with there.lock():
-        for old, new in wanted:
+        for new, (plaintext, created, expires) in values.items():
             entry = there.entry_for(new)
-            plaintext, bound = refuse_large(opened[old].plaintext), opened[old].binding
             if not force and there.store.find(new):
                 if _is_there(there, entry, plaintext):
                     continue
                 raise UsageError(f"secret '{new}' exists", "--force replaces it")
-            created = bound.created if bound else binding.now()
-            expires = bound.expires if bound else None
-            sealed = there.seal(entry, plaintext, there.readers(entry), created=created, expires=expires)
+            readers = there.readers(entry)
+            sealed = there.seal(entry, refuse_large(plaintext), readers, created=created, expires=expires)
             contents[entry.path], seen[entry.path] = sealed
         if contents:
             there.place(contents, seen=seen, note=note)
-    written = there.read(new for _, new in wanted)
-    for old, new in wanted:
-        if written[new] != opened[old].plaintext:
+    written = there.read(values)
+    for new, value in values.items():
+        if written[new] != value.plaintext:
             raise IntegrityError(f"secret '{new}' does not read as it was written", "nothing was removed")
-    return ciphertexts
 
 
 def remove(here: Vault, copied: Mapping[Entry, bytes], note: Note) -> None:

@@ -44,6 +44,9 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     run |= {(STORES, "sh"), (STORES, "toml")}  # test_docs_pass.py
     run |= {("docs/nixos.md", "nix")}  # test_nixos_modules.py, and test_nixos_systemd.py
     run |= {(PODMAN, "sh"), (PODMAN, "toml"), (PODMAN, "ini")}  # test_podman.py
+    run |= {
+        ("docs/migration.md", language) for language in ("sh", "toml", "ini", "text")
+    }  # test_migration.py
     run |= {("docs/yubikey.md", "sh")}  # test_docs_yubikey.py
     found = {
         (block.document, block.language) for name in documents.names() for block in documents.blocks(name)

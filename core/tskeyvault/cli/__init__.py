@@ -47,6 +47,7 @@ COMMANDS = {
     "hooks": Command("hooks", "install the git hooks that let no key pass, here or everywhere"),
     "scan": Command("scan", "look for keys in what git stores, in files or in a stream"),
     "yubikey": Command("yubikey", "list, make and look after keys in a YubiKey"),
+    "doctor": Command("doctor", "say what is wrong on this host and in this clone, and what repairs it"),
     "plugins": Command("plugins", "list the installed plugins"),
     "completion": Command("completion", "print completion for a shell"),
 }

@@ -1,4 +1,4 @@
-"""``vault import``: copy or move secrets between a vault and another program's store, or between plugins."""
+"""``vault import``: copy or move secrets between a vault and another program's store, or out of plain files."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -10,16 +10,24 @@ from tskeyvault.names import Reference
 from tskeyvault.plugins import is_housed
 from tskeyvault.vault import Vault, opened
 
-from . import place, terminal
+from . import import_file, place, terminal
 from .insert import approve
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", metavar="SOURCE", help="a secret or a folder, like pass:tailscale/")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="pass:SECRET, pass:FOLDER/, file:PATH, env:PATH or age:/PATH"
+    )
     parser.add_argument("target", metavar="TARGET", help="its new name, like age:tailscale/")
     parser.add_argument(
         "--move", action="store_true", help="remove each from SOURCE, after all were read back"
+    )
+    parser.add_argument("--variable", metavar="NAME", help="with env: only this one of the file")
+    parser.add_argument(
+        "--shred-source",
+        action="store_true",
+        help="overwrite and remove the plain file, after all were read back",
     )
     parser.add_argument("-f", "--force", action="store_true", help="replace what is there")
     parser.add_argument("--no-commit", action="store_true", help="do not commit to git")
@@ -27,6 +35,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Write all, read all back, and only then with --move remove what they were made from."""
+    if kind := import_file.kind(options.source):
+        return import_file.run(options, kind)
+    if options.variable is not None or options.shred_source:
+        raise UsageError("--variable and --shred-source are for plain files", "--move removes from a store")
     source, target = names.folder(options.source), names.folder(options.target)
     if not (is_housed(source.plugin) or is_housed(target.plugin)) or source.plugin == target.plugin:
         raise UsageError("one of both has to be another program's store", "vault mv and cp do the rest")
