@@ -1,4 +1,4 @@
-"""The one validator of names: of secrets, services, delivered files, plugins and variables."""
+"""The one validator of names: of secrets, services, delivered files, plugins, variables, units and credentials."""
 
 import re
 from typing import NamedTuple
@@ -34,6 +34,9 @@ _LOADER = re.compile(
 )
 """Variables by which a loader or an interpreter finds code; the list cannot be complete."""
 _PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
+_MAX_UNIT = 255
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,79}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
 
 
@@ -134,6 +137,26 @@ def variable(text: str) -> str:
         raise NameInvalidError(f"variable '{shown(text)}': letters, digits and underscores only")
     if _LOADER.fullmatch(text):
         raise NameInvalidError(f"variable '{text}' can make a program load code, and so is not for secrets")
+    return text
+
+
+def unit(text: str) -> str:
+    """Return *text* when it may name a service unit of systemd; a template, ``x@.service``, stands for its instances.
+
+    Raises NameInvalidError.
+    """
+    if not _UNIT.fullmatch(text) or len(text) > _MAX_UNIT:
+        raise NameInvalidError(f"unit '{shown(text)}': not the name of a service unit", "like web.service")
+    return text
+
+
+def credential(text: str) -> str:
+    """Return *text* when it may be the ID of a systemd credential: letters, digits and ``_.@-``, at most 80.
+
+    Raises NameInvalidError.
+    """
+    if holds_key(text) or not _CREDENTIAL.fullmatch(text):
+        raise NameInvalidError(f"credential '{shown(text)}': letters, digits and _.@- only, at most 80")
     return text
 
 

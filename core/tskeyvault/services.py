@@ -4,12 +4,14 @@ import re
 from typing import NamedTuple
 
 from . import names, toml
+from .credentials import table
 from .errors import ConfigError
 from .names import Reference
 from .toml import Table
 
 FORMATS = ("raw", "line", "env", "json")
 
+_MAX_UNITS = 100
 _MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 
 
@@ -38,6 +40,16 @@ class Service(NamedTuple):
     """One service."""
 
     files: tuple[File, ...]
+    units: tuple[str, ...]
+    """The service units of systemd that use what is delivered."""
+    credentials: tuple[tuple[str, Reference], ...]
+    """ID and secret of what ``vault credential-server`` serves to the units."""
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """All secrets that it gets."""
+        in_files = tuple(reference for file in self.files for reference in file.references)
+        return (*in_files, *(reference for _, reference in self.credentials))
 
 
 def mode(text: str) -> int:
@@ -87,17 +99,35 @@ def service(name: str, value: object) -> Service:
     where = f"[services.{names.shown(name)}]"
     toml.checked(lambda it: names.component(it, "service"), name, where)
     entries = toml.table(value, where)
-    toml.known(entries, ("files",), where)
-    files = toml.table(entries.get("files"), f"{where} files")
-    if not files:
-        raise ConfigError(f"{where}: has no files")
+    toml.known(entries, ("files", "units", "credentials"), where)
+    files = toml.table(entries.get("files", {}), f"{where} files")
+    credentials = table.credentials(entries.get("credentials", {}), where)
+    if not files and not credentials:
+        raise ConfigError(f"{where}: has neither files nor credentials")
     return Service(
-        tuple(
+        files=tuple(
             file_of(
                 key,
                 toml.table(entry, f"{where} files.{names.shown(key)}"),
                 f"{where} files.{names.shown(key)}",
             )
             for key, entry in files.items()
-        )
+        ),
+        units=units(name, entries, where),
+        credentials=credentials,
     )
+
+
+def units(name: str, entries: Table, where: str) -> tuple[str, ...]:
+    """Return the units of the service *name*: those that *entries* lists, or the one that is called like it.
+
+    Raises ConfigError.
+    """
+    if "units" not in entries:
+        return (f"{name}.service",)
+    listed = entries["units"]
+    if not isinstance(listed, list) or not listed or len(listed) > _MAX_UNITS:
+        raise ConfigError(
+            f"{where}: units is not a list of names, at most {_MAX_UNITS}", 'units = ["web.service"]'
+        )
+    return tuple(dict.fromkeys(toml.checked(names.unit, one, f"{where} units") for one in listed))

@@ -40,6 +40,9 @@ COMMANDS = {
     "recipients": Command("recipients", "list, add, remove or approve those who can read"),
     "rekey": Command("rekey", "re-encrypt what other recipients can read than should"),
     "materialize": Command("materialize", "deliver a service's secrets as files under /run"),
+    "credential-server": Command(
+        "credential_server", "give systemd the credentials of the units that it starts"
+    ),
     "run": Command("run", "give a service's values to one process as its environment"),
     "git": Command("git", "run git in the vault"),
     "hooks": Command("hooks", "install the git hooks that let no key pass, here or everywhere"),

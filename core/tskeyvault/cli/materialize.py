@@ -36,7 +36,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--clean", action="store_true", help="remove what was delivered for SERVICE, and nothing else"
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=SECONDS, metavar="S", help="seconds for all of it (default: 60)"
+        "--timeout", type=seconds, default=SECONDS, metavar="S", help="seconds for all of it (default: 60)"
     )
     parser.add_argument(
         "--allow-disk", action="store_true", help="also into a directory that is not on tmpfs"
@@ -90,11 +90,12 @@ def _single_file(options: Namespace) -> services.File:
     return services.file_of(os.path.basename(os.path.abspath(options.to)), entries, "--to")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return what the argument *text* of --timeout says. Raises ArgumentTypeError."""
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:  # noqa: PLR2004 - an hour
+        number = 0.0
+    if not 0 < number <= 3600:  # noqa: PLR2004 - an hour
         raise ArgumentTypeError("a number of seconds, up to 3600")
-    return seconds
+    return number

@@ -42,8 +42,14 @@ def directory_of(service: str, given: str, environ: Mapping[str, str]) -> str:
 
 
 def order_of(service: str, directory: str, vault: Vault) -> Order:
-    """Return the order for *service* as ``vault.toml`` describes it."""
-    return Order(service, directory, vault.settings.service(service).files)
+    """Return the order for *service* as ``vault.toml`` describes it.
+
+    Raises NotFoundError, also when the service gets credentials alone.
+    """
+    files = vault.settings.service(service).files
+    if not files:
+        raise NotFoundError(f"service '{service}' has no files", "its credentials come by LoadCredential=")
+    return Order(service, directory, files)
 
 
 def single(path: str, file: File) -> Order:
