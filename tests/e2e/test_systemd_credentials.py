@@ -101,7 +101,7 @@ def test_a_unit_gets_exactly_its_credentials(served: Served, unit: str, ids: tup
 REFUSED = {
     "stranger.service": ("key", "vault.toml gives stranger.service no credentials"),
     "unknown.service": ("other", "vault.toml does not give it to this unit"),
-    "broken.service": ("key", "secret 'broken'"),
+    "broken.service": ("broken", "secret 'broken'"),
     "nothing.service": ("nothing", "secret 'spy:nothing' is empty"),
     "missing.service": ("missing", "secret 'spy:missing'"),
     "large.service": ("large", "more than 1 MiB together"),
@@ -181,7 +181,7 @@ def test_a_unit_whose_server_ends_half_way_fails_and_its_next_start_works(served
     served.hold()
     try:
         served.machine.run("systemctl", "start", "--no-block", "web.service")
-        wait(lambda: len(served.processes()) > 1)
+        wait(lambda: len(served.processes()) > 1 and state(served, SERVER, "NFileDescriptorStore") == "1")
         served.machine.run("systemctl", *how.split(), SERVER)
         wait(lambda: state(served, "web.service", "ActiveState") == "failed")
     finally:

@@ -51,8 +51,8 @@ class Served:
         self.vault("recipients", "add", "whoever", "--plugin", "spy")
 
     def vault(self, *arguments: str, given: bytes = b"") -> None:
-        """Run ``vault`` as the server's host."""
-        places = (f"XDG_CONFIG_HOME={HOME}/config", f"XDG_STATE_HOME={_STATE}")
+        """Run ``vault`` as somebody of the team."""
+        places = (f"XDG_CONFIG_HOME={HOME}/config", f"XDG_STATE_HOME={HOME}/state")
         done = self.machine._run(("env", "-C", f"{HOME}/vault", *places, _PROGRAM, *arguments), given)
         assert done.returncode == 0, done.stderr
 

@@ -33,8 +33,6 @@ def run(options: Namespace) -> int:
             return worker.decrypt(vault, unit)
 
     given, keeper = activation.given(os.environ), activation.Keeper(os.environ)
-    server = Server(
-        given.listener, lambda unit: worker.Worker(unit, read, options.timeout), keeper.hold, terminal.say
-    )
+    server = Server(given.listener, lambda: worker.Worker(read, options.timeout), keeper.hold, terminal.say)
     server.run(given.left)
     return 0

@@ -19,7 +19,7 @@ from tskeyvault.errors import DeliveryError
 
 from . import peer
 from .peer import Peer
-from .worker import MAX_CREDENTIALS, Answer, Worker
+from .worker import KILLED, LATE, MAX_CREDENTIALS, Answer, Worker
 
 REFUSAL = bytes(MAX_CREDENTIALS + 1)
 """More than systemd takes."""
@@ -34,8 +34,10 @@ MAX_OF_UNIT = 16
 """Connections of one unit; systemd has one for each process that it starts for the unit just then."""
 MAX_WORKERS = 4
 """Processes that decrypt at the same time."""
+IDLE = 2.0
+"""Seconds after which a process that decrypts and has nothing to do is ended."""
 
-_READING = 5.0
+_READING = 2.0
 """Seconds that a peer which is not systemd may take to read its refusal."""
 _STOPPING = 20.0
 """Seconds that peers get to read what is theirs when the server is told to stop."""
@@ -57,12 +59,11 @@ class _Connection:
 
 
 class _Start:
-    """One start of a unit: who waits for its credentials, who decrypts them, and what came of it."""
+    """One start of a unit: who waits for its credentials, and what came of it."""
 
     def __init__(self, unit: str):
         self.unit = unit
         self.waiting: list[_Connection] = []
-        self.worker: Worker | None = None
         self.answer: Answer | None = None
         self.used = time.monotonic()
 
@@ -75,19 +76,20 @@ class Server:
     """Serves until there is nothing to do any more, or it is told to stop."""
 
     def __init__(
-        self, listener: socket.socket, begin: Callable[[str], Worker], store: Callable[[int], None], say: Say
+        self, listener: socket.socket, hire: Callable[[], Worker], store: Callable[[int], None], say: Say
     ):
-        """Serve on *listener* what the worker gives that *begin* starts for a unit.
+        """Serve on *listener* what the workers give that *hire* starts.
 
         *store* gives a descriptor to PID 1, or raises DeliveryError; *say* tells the journal.
         """
         listener.setblocking(False)
-        self._listener, self._begin, self._store, self._say = listener, begin, store, say
+        self._listener, self._hire, self._store, self._say = listener, hire, store, say
         self._selector = selectors.DefaultSelector()
         self._connections: dict[int, _Connection] = {}
         self._starts: dict[tuple[str, str], _Start] = {}
+        self._workers: dict[Worker, _Start | None] = {}
         self._accepting = self._stopping = False
-        self._active = time.monotonic()
+        self._active = self._tidied = time.monotonic()
 
     def run(self, left: Iterable[socket.socket]) -> None:
         """Serve; return when nothing was asked for and nothing is kept any more, or at SIGTERM.
@@ -114,15 +116,26 @@ class Server:
         for key, _events in self._selector.select(_MOMENT):
             key.data()
         now = time.monotonic()
+        if now > self._tidied + _MOMENT:
+            self._tidied = now
+            self._tidy(now)
+
+    def _tidy(self, now: float) -> None:
+        """End what has had its time."""
         for connection in [it for it in self._connections.values() if now > it.end]:
             self._close(connection)
-        for start in list(self._starts.values()):
-            if start.worker and (answer := start.worker.late(now)):
-                self._decrypted(start, answer)
+        for worker, start in list(self._workers.items()):
+            if start and worker.is_late(now):
+                self._decrypted(start, LATE)
+                self._dismiss(worker)
+            elif not start and now > worker.free_since + IDLE:
+                self._dismiss(worker)
         self._forget(now)
 
     def _finish(self) -> None:
         """Refuse whoever waits, and let those read on who have begun."""
+        for worker in list(self._workers):
+            self._dismiss(worker)
         for start in self._starts.values():
             self._decrypted(start, Answer({}, "the server is told to stop"))
         self._starts = {}
@@ -173,21 +186,32 @@ class Server:
 
     def _decrypt_next(self) -> None:
         """Begin with the starts that wait for it, in their order, as far as there may be more at once."""
-        busy = sum(start.worker is not None for start in self._starts.values())
-        waiting = [it for it in self._starts.values() if not it.worker and not it.answer]
-        for start in waiting[: MAX_WORKERS - busy]:
-            start.worker = self._begin(start.unit)
-            self._selector.register(start.worker, selectors.EVENT_READ, partial(self._hear, start))
+        begun = list(self._workers.values())
+        for start in [it for it in self._starts.values() if not it.answer and it not in begun]:
+            worker = next((worker for worker, busy in self._workers.items() if not busy), None)
+            if worker is None and len(self._workers) == MAX_WORKERS:
+                return
+            if worker is None:
+                worker = self._hire()
+                self._selector.register(worker, selectors.EVENT_READ, partial(self._hear, worker))
+            self._workers[worker] = start
+            worker.begin(start.unit)
 
-    def _hear(self, start: _Start) -> None:
-        if start.worker and (answer := start.worker.hear()):
+    def _hear(self, worker: Worker) -> None:
+        answer, start = worker.hear(), self._workers[worker]
+        if answer and start:
+            self._workers[worker] = None
             self._decrypted(start, answer)
+        if answer is KILLED or not start:
+            self._dismiss(worker)
+
+    def _dismiss(self, worker: Worker) -> None:
+        self._selector.unregister(worker)
+        del self._workers[worker]
+        worker.stop()
 
     def _decrypted(self, start: _Start, answer: Answer) -> None:
-        if start.worker:
-            self._selector.unregister(start.worker)
-            start.worker.stop()
-        start.worker, start.answer, start.used = None, answer, time.monotonic()
+        start.answer, start.used = answer, time.monotonic()
         self._answer(start, answer)
 
     def _answer(self, start: _Start, answer: Answer) -> None:

@@ -1,13 +1,15 @@
-"""The decryption for one start, in a child process: it opens the vault, answers through a pipe, and is gone.
+"""The decryption, in child processes that open the vault anew for each start, and answer through a socket.
 
-So nothing that it needs outlives it: no plugin, no session of a device, no wait without an end; and each
-start gets what the vault holds then.
+A child outlives what it is asked for by a few seconds at most, since loading it takes longer than its work:
+no plugin, no session of a device and no secret does, and what hangs is killed.
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn
@@ -21,10 +23,11 @@ from . import table
 MAX_CREDENTIALS = 1 << 20
 """Bytes of all credentials of a unit: systemd takes no more (systemd.exec(5))."""
 
-_MAX_ANSWER = MAX_CREDENTIALS + (1 << 16)
+_MAX_HEAD = 1 << 16
 _GRACE = 5.0
-"""Seconds after its own time limit in which a child should have ended by itself."""
+"""Seconds after its own time limit in which a child should have answered by itself."""
 _PIECE = 1 << 16
+_MAX_FD = 1 << 20
 
 Read = Callable[[str], Mapping[str, bytes]]
 """Returns ID and value of all credentials of a unit, or raises VaultError."""
@@ -38,43 +41,60 @@ class Answer(NamedTuple):
     """Why there are none, or ``""``."""
 
 
-class Worker:
-    """A child process that decrypts for one unit."""
+KILLED = Answer({}, "the process that decrypts was killed")
+LATE = Answer({}, "the process that decrypts does not answer")
 
-    def __init__(self, unit: str, read: Read, seconds: float):
-        """Start it; it may take *seconds*."""
-        self._read, writer = os.pipe()
-        self._end = time.monotonic() + seconds + _GRACE
+
+class Worker:
+    """A child process that decrypts for one unit after the other."""
+
+    def __init__(self, read: Read, seconds: float):
+        """Start it; for each unit it may take *seconds*."""
+        self._seconds = seconds
         self._heard = bytearray()
+        self._socket, theirs = socket.socketpair()
         self._pid = os.fork()
         if self._pid == 0:
-            _child(writer, unit, read, seconds)
-        os.close(writer)
-        os.set_blocking(self._read, False)
+            _child(theirs, read, seconds)
+        theirs.close()
+        self.free_since = self._end = time.monotonic()
 
     def fileno(self) -> int:
         """Return the descriptor that can be read when there is something to :meth:`hear`."""
-        return self._read
+        return self._socket.fileno()
+
+    def begin(self, unit: str) -> None:
+        """Let it decrypt for *unit*."""
+        self._heard.clear()
+        self._end = time.monotonic() + self._seconds + _GRACE
+        with contextlib.suppress(OSError):  # it was killed, and is heard to be
+            self._socket.sendall(f"{unit}\n".encode())
 
     def hear(self) -> Answer | None:
-        """Return its answer when that is complete."""
+        """Return its answer when that is complete; KILLED when there will be none."""
         try:
-            data = os.read(self._read, _PIECE)
-        except BlockingIOError:
-            return None
+            data = self._socket.recv(_PIECE)
+        except ConnectionError:
+            data = b""
         self._heard += data
-        if data and len(self._heard) <= _MAX_ANSWER:
-            return None
-        return _parsed(bytes(self._heard))
+        if not data:
+            return KILLED
+        answer = _parsed(bytes(self._heard))
+        if answer:
+            self._heard.clear()
+            self.free_since = time.monotonic()
+        return answer
 
-    def late(self, now: float) -> Answer | None:
-        """Return, when it has given no answer in time, the answer that says so."""
-        return Answer({}, "the process that decrypts does not end") if now > self._end else None
+    def is_late(self, now: float) -> bool:
+        """Tell whether it has not answered in time."""
+        return now > self._end
 
     def stop(self) -> None:
         """End it, whatever it does."""
-        os.close(self._read)
-        os.kill(self._pid, signal.SIGKILL)  # which does nothing to one that has ended: it is not reaped yet
+        self._socket.close()
+        os.kill(
+            self._pid, signal.SIGKILL
+        )  # also one that has ended has its number still: it is not reaped yet
         os.waitpid(self._pid, 0)
 
 
@@ -95,37 +115,47 @@ def decrypt(vault: Vault, unit: str) -> Mapping[str, bytes]:
     return values
 
 
-def _child(writer: int, unit: str, read: Read, seconds: float) -> NoReturn:
-    """Answer through *writer*: a line of JSON, and the values one after the other."""
+def _child(parent: socket.socket, read: Read, seconds: float) -> NoReturn:
+    """Answer *parent* until it is gone: each time a line of JSON, and the values one after the other."""
+    gc.freeze()  # what our parent had must not be closed here by its descriptor's number, which becomes another's
+    os.closerange(3, parent.fileno())
+    os.closerange(parent.fileno() + 1, _MAX_FD)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    head: dict[str, object] = {}
+    try:
+        with parent.makefile("rb") as asked:
+            for line in asked:
+                parent.sendall(_answered(line.decode().strip(), read, seconds))
+    finally:
+        os._exit(0)
+
+
+def _answered(unit: str, read: Read, seconds: float) -> bytes:
     values: Mapping[str, bytes] = {}
     try:
         with limits.deadline(seconds, f"decrypting for {unit}"):
             values = read(unit)
-        head = {"sizes": {key: len(value) for key, value in values.items()}}
+        head: dict[str, object] = {"sizes": {key: len(value) for key, value in values.items()}}
     except VaultError as error:
         head = {"reason": f"{error.message} (hint: {error.hint})" if error.hint else error.message}
-    except BaseException as error:  # noqa: BLE001 - it must not run on in what was forked; a traceback could show a secret
-        head = {"reason": f"unexpected {type(error).__name__}: a defect"}
-    with open(writer, "wb") as pipe, contextlib.suppress(OSError):
-        pipe.write(b"".join([json.dumps(head).encode(), b"\n", *values.values()]))
-    os._exit(0)
+    except Exception as error:  # noqa: BLE001 - a traceback could show a secret
+        head = {"reason": f"unexpected {type(error).__name__}: this is a defect"}
+    return b"".join([json.dumps(head).encode(), b"\n", *values.values()])
 
 
-def _parsed(said: bytes) -> Answer:
-    """Return the answer that a child *said*; one that was cut off is none."""
+def _parsed(said: bytes) -> Answer | None:
+    """Return the answer that a child *said*, when that is all of it."""
     head, newline, rest = said.partition(b"\n")
     if not newline:
-        return Answer({}, "the process that decrypts was killed")
+        return KILLED if len(head) > _MAX_HEAD else None
     found = json.loads(head)
     if "reason" in found:
         return Answer({}, found["reason"])
+    sizes: dict[str, int] = found["sizes"]
+    if len(rest) < sum(sizes.values()):
+        return None
     values, at = {}, 0
-    for key, size in found["sizes"].items():
+    for key, size in sizes.items():
         values[key] = rest[at : at + size]
         at += size
-    if at != len(rest):
-        return Answer({}, "the process that decrypts was killed")
     return Answer(values, "")
