@@ -93,7 +93,17 @@ def _start(machine: Machine, units: Iterable[str]) -> float:
 def _set_up(machine: Machine, tree: Path) -> None:
     machine.path("/opt").mkdir(exist_ok=True)
     machine.run("rm", "-rf", "/opt/tskeyvault", "/etc/tskeyvault", "/var/lib/tskeyvault", "/srv/vault")
-    subprocess.run(["cp", "-R", "--no-dereference", tree, machine.path("/opt/tskeyvault")], check=True)
+    subprocess.run(
+        [
+            "cp",
+            "-R",
+            "--preserve=mode,links,timestamps",
+            "--no-dereference",
+            tree,
+            machine.path("/opt/tskeyvault"),
+        ],
+        check=True,
+    )
     vault = ("env", "-C", "/srv", "/opt/tskeyvault/bin/vault")
     machine.run(*vault, "init", "--no-commit", "/srv/vault")
     for key in KEYS:

@@ -1,6 +1,7 @@
 """``vault credential-server`` under a real systemd: a unit gets exactly the credentials that are its own, or fails."""
 
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -99,24 +100,22 @@ def test_a_unit_gets_exactly_its_credentials(served: Served, unit: str, ids: tup
 
 
 REFUSED = {
-    "stranger.service": ("key", "vault.toml gives stranger.service no credentials"),
-    "unknown.service": ("other", "vault.toml does not give it to this unit"),
-    "broken.service": ("broken", "secret 'broken'"),
-    "nothing.service": ("nothing", "secret 'spy:nothing' is empty"),
-    "missing.service": ("missing", "secret 'spy:missing'"),
-    "large.service": ("large", "more than 1 MiB together"),
+    "stranger.service": "vault.toml gives stranger.service no credentials",
+    "unknown.service": "vault.toml does not give it to this unit",
+    "broken.service": "secret 'broken'",
+    "nothing.service": "secret 'spy:nothing' is empty",
+    "missing.service": "secret 'spy:missing'",
+    "large.service": "more than 1 MiB together",
 }
 
 
 @pytest.mark.parametrize("unit", sorted(REFUSED))
 def test_a_unit_without_its_credentials_fails_and_is_not_run(served: Served, unit: str) -> None:
     outcome = served.start(unit)
-    credential, reason = REFUSED[unit]
     assert not outcome.ok
     assert outcome.exec_main_status == CREDENTIALS
-    assert "=" not in "".join(line for line in outcome.journal.splitlines() if " sh[" in line)
-    assert f"{unit}: credential '{credential}' is refused: " in served.said()
-    assert reason in served.said()
+    assert " sh[" not in outcome.journal
+    assert re.search(rf"vault: {unit}: credential '\w+' is refused: .*{REFUSED[unit]}", served.said())
 
 
 def test_a_start_gets_what_the_vault_holds_then(served: Served) -> None:
