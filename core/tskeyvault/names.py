@@ -1,4 +1,4 @@
-"""The one validator of names: of secrets, services, delivered files, plugins, variables and units."""
+"""The one validator of names: of secrets, services, delivered files, plugins, variables, units and credentials."""
 
 import re
 from typing import NamedTuple
@@ -36,6 +36,7 @@ _LOADER = re.compile(
 _PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _UNIT = re.compile(r"[A-Za-z0-9:_\\@][A-Za-z0-9:_.\\@-]*\.service", re.ASCII)
 _MAX_UNIT = 255
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,79}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
 
 
@@ -152,6 +153,16 @@ def unit(text: str) -> str:
 def is_unit(text: str) -> bool:
     """Tell whether *text* may name a service unit."""
     return _UNIT.fullmatch(text) is not None and len(text) <= _MAX_UNIT
+
+
+def credential(text: str) -> str:
+    """Return *text* when it may be the ID of a systemd credential: letters, digits and ``_.@-``, at most 80.
+
+    Raises NameInvalidError.
+    """
+    if holds_key(text) or not _CREDENTIAL.fullmatch(text):
+        raise NameInvalidError(f"credential '{shown(text)}': letters, digits and _.@- only, at most 80")
+    return text
 
 
 def _objection(text: str) -> str:

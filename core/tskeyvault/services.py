@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from . import names, template, toml
+from .credentials import table
 from .errors import ConfigError
 from .names import Reference
 from .toml import Table
@@ -52,6 +53,14 @@ class Service(NamedTuple):
     """``files``: right in the directory; ``generations``: below ``current``, exchanged as a whole."""
     sidecar: Sidecar | None
     """The Tailscale sidecar that it is, or None."""
+    credentials: tuple[tuple[str, Reference], ...]
+    """ID and secret of what ``vault credential-server`` serves to the units."""
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """All secrets that it gets."""
+        in_files = tuple(reference for file in self.files for reference in file.references)
+        return (*in_files, *(reference for _, reference in self.credentials))
 
 
 def mode(text: str) -> int:
@@ -108,10 +117,11 @@ def service(name: str, value: object) -> Service:
     where = f"[services.{names.shown(name)}]"
     toml.checked(lambda it: names.component(it, "service"), name, where)
     entries = toml.table(value, where)
-    toml.known(entries, ("files", "units", "reload", "layout", "sidecar"), where)
-    files = toml.table(entries.get("files"), f"{where} files")
-    if not files:
-        raise ConfigError(f"{where}: has no files")
+    toml.known(entries, ("files", "units", "reload", "layout", "credentials", "sidecar"), where)
+    files = toml.table(entries.get("files", {}), f"{where} files")
+    credentials = table.credentials(entries.get("credentials", {}), where)
+    if not files and not credentials:
+        raise ConfigError(f"{where}: has neither files nor credentials")
     layout = toml.text(entries, "layout", where) or "files"
     if layout not in LAYOUTS:
         raise ConfigError(f"{where}: layout is not one of {', '.join(LAYOUTS)}")
@@ -127,6 +137,7 @@ def service(name: str, value: object) -> Service:
         units=units(name, entries, where),
         reload=toml.truth(entries, "reload", where),
         layout=layout,
+        credentials=credentials,
         sidecar=sidecar.parse(name, entries["sidecar"], files, f"{where[:-1]}.sidecar]")
         if "sidecar" in entries
         else None,

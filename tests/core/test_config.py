@@ -282,8 +282,8 @@ def test_what_is_missing_is_named() -> None:
     assert "[vault]: is missing" in refusal("").message
     assert "format" in refusal("[vault]").message
     assert "id" in refusal("[vault]\nformat = 1").message
-    assert "files: is missing" in refusal(f"{VAULT}[services.web]").message
-    assert "has no files" in refusal(f"{VAULT}[services.web.files]").message
+    assert "has neither files nor credentials" in refusal(f"{VAULT}[services.web]").message
+    assert "has neither files nor credentials" in refusal(f"{VAULT}[services.web.files]").message
 
 
 @pytest.mark.parametrize(

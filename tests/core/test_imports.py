@@ -39,9 +39,13 @@ KIT = CORE / "testing"
 LISTENS = {KIT / "watching.py"}
 """Looks for secrets in what a plugin logs and prints, so it has to know logging and flush Python's own
 streams; it logs and prints nothing itself."""
-STARTS = {CORE / "cli/run.py": {"execvpe"}, CORE / "scratch.py": {"fork"}}
+STARTS = {
+    CORE / "cli/run.py": {"execvpe"},
+    CORE / "scratch.py": {"fork"},
+    CORE / "credentials/worker.py": {"fork"},
+}
 """What may do without ``process.run``: ``vault run`` becomes the program, so there is nothing to wait
-for, and what guards plain text is ourselves again, without a program, for it has to outlive SIGKILL."""
+for, and what guards plain text, and what decrypts for a start, is ourselves again, without a program."""
 
 PROGRAMS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile"}
 """Functions of os that start a program, besides exec… and spawn…."""

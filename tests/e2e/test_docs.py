@@ -118,7 +118,7 @@ def test_what_the_readme_does_in_use_works_as_one_session(tmp_path: Path) -> Non
 
 
 def test_the_commands_for_a_new_host_say_what_the_document_says(host: Host) -> None:
-    keygen, clone, listed, check, *changed = host.said
+    keygen, clone, listed, check, *changed, _enabled, encrypted = host.said
     assert changed == ["", "", ""]  # nothing is delivered yet
     assert re.search(r"^age1[0-9a-z]{58}$", keygen, re.MULTILINE)
     assert "Cloning into '/srv/vault'" in clone
@@ -126,6 +126,7 @@ def test_the_commands_for_a_new_host_say_what_the_document_says(host: Host) -> N
     assert "can be delivered to /run/sidecar: tskey, sidecar.env" in check
     info = host.machine.path("/etc/tskeyvault/identities").stat()
     assert (info.st_mode, info.st_uid) == (0o100600, 0)
+    assert re.search(r"^age1[0-9a-z]{58}$", encrypted, re.MULTILINE)
 
 
 def test_every_service_that_the_documents_describe_can_be_delivered(host: Host) -> None:

@@ -145,6 +145,10 @@ class Host:
         self.machine.run(*self._git("commit", "--quiet", "--all", "--message=Describe the services"))
 
     def _follow_the_document(self) -> None:
+        for name, text in documents.units(DOCUMENT).items():
+            if name.startswith("tskeyvault-"):
+                self.machine.write(f"/etc/systemd/system/{name}", text)
+        self.machine.run("systemctl", "daemon-reload")
         for block in documents.texts(DOCUMENT, "sh"):
             for line in block.splitlines():
                 argv = ("env", f"VAULT_REPOSITORY={_TEAM}", "GIT_CONFIG_GLOBAL=/srv/team/gitconfig")
@@ -152,7 +156,9 @@ class Host:
                 self.said.append(done.stdout + done.stderr)
                 if "keygen" in line:
                     # "after somebody has run", as the next line says.
-                    self._team("recipients", "add", done.stdout.strip(), "--name", "the host")
+                    name = "the host, encrypted" if "systemd-creds" in line else "the host"
+                    self._team("recipients", "add", done.stdout.strip(), "--name", name)
+        self._pull()
 
     def _team_inserts(self, name: str) -> None:
         self.keys[name] = made_key().decode() + self.mark

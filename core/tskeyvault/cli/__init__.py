@@ -42,6 +42,9 @@ COMMANDS = {
     "materialize": Command("materialize", "deliver a service's secrets as files under /run"),
     "apply": Command("apply", "bring what is delivered on this host up to date, and restart its units"),
     "unit": Command("unit", "print or install units that fetch a service's secrets, and sidecars"),
+    "credential-server": Command(
+        "credential_server", "give systemd the credentials of the units that it starts"
+    ),
     "run": Command("run", "give a service's values to one process as its environment"),
     "git": Command("git", "run git in the vault"),
     "hooks": Command("hooks", "install the git hooks that let no key pass, here or everywhere"),

@@ -154,9 +154,9 @@ def _values(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]
 
 def _delivered(vault: Vault) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]]]:
     """Return the same of what the services get that does not lie in the vault."""
-    files = [file for service in vault.settings.services.values() for file in service.files]
+    wanted = [it for service in vault.settings.services.values() for it in service.references]
     values, locked = [], []
-    for reference in dict.fromkeys(it for file in files for it in file.references if is_housed(it.plugin)):
+    for reference in dict.fromkeys(it for it in wanted if is_housed(it.plugin)):
         try:
             values.append((str(reference), vault.read([reference])[reference]))
         except VaultError as error:

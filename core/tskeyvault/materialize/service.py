@@ -50,8 +50,13 @@ def directory_of(service: str, given: str, environ: Mapping[str, str]) -> str:
 
 
 def order_of(service: str, directory: str, vault: Vault) -> Order:
-    """Return the order for *service* as ``vault.toml`` describes it."""
+    """Return the order for *service* as ``vault.toml`` describes it.
+
+    Raises NotFoundError, also when the service gets credentials alone.
+    """
     described = vault.settings.service(service)
+    if not described.files:
+        raise NotFoundError(f"service '{service}' has no files", "its credentials come by LoadCredential=")
     return Order(service, directory, described.files, described.layout)
 
 

@@ -1,0 +1,38 @@
+"""``vault credential-server``: give systemd the credentials that ``vault.toml`` allows a unit."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+
+from tskeyvault import limits
+from tskeyvault.credentials import activation, worker
+from tskeyvault.credentials.server import Server
+from tskeyvault.vault import opened
+
+from . import place, terminal
+from .materialize import SECONDS, seconds
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=SECONDS,
+        metavar="S",
+        help="seconds for one start of a unit (default: 60)",
+    )
+
+
+def run(options: Namespace) -> int:
+    """Serve on the socket that systemd passes, until nobody has asked for a while."""
+    limits.protect_memory()
+
+    def read(unit: str) -> Mapping[str, bytes]:
+        with opened(place(options), os.environ, terminal.USER) as vault:
+            return worker.decrypt(vault, unit)
+
+    given, keeper = activation.given(os.environ), activation.Keeper(os.environ)
+    server = Server(given.listener, lambda: worker.Worker(read, options.timeout), keeper.hold, terminal.say)
+    server.run(given.left)
+    return 0

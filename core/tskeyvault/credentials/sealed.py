@@ -1,0 +1,38 @@
+"""Secrets that systemd encrypts for this host, by ``systemd-creds`` (systemd-creds(1))."""
+
+from tskeyvault import process
+from tskeyvault.errors import PluginError
+
+KEYS = ("host", "tpm2", "host+tpm2")
+"""What it can encrypt with. There is also ``null``, which keeps nothing secret and so is not offered."""
+
+DIRECTORY = "/etc/credstore.encrypted"
+"""Where systemd looks for encrypted credentials."""
+
+_SECONDS = 60.0
+
+
+def key_of_host() -> str:
+    """Return what to encrypt with here: with the TPM2 too where there is one that works whole.
+
+    Raises PluginError when systemd-creds is not there.
+    """
+    return "host+tpm2" if _run("has-tpm2", "--quiet").status == 0 else "host"
+
+
+def seal(name: str, plaintext: bytes, key: str) -> tuple[bytes, str]:
+    """Return *plaintext* encrypted as the credential *name* with *key*, of KEYS, and what systemd warns of.
+
+    Raises PluginError.
+    """
+    done = _run("encrypt", f"--name={name}", f"--with-key={key}", "-", "-", given=plaintext)
+    if done.status or not done.output.strip():
+        raise PluginError(f"systemd-creds cannot encrypt with key '{key}'", "--with-key chooses another one")
+    return done.output.encode(), done.errors.strip()
+
+
+def _run(*arguments: str, given: bytes = b"") -> process.Result:
+    program = process.find("systemd-creds")
+    if not program:
+        raise PluginError("systemd-creds is not installed", "it comes with systemd 250 and newer")
+    return process.run([program, *arguments], directory="/", given=given, seconds=_SECONDS)
