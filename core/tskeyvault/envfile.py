@@ -7,8 +7,6 @@ from .errors import UsageError
 
 _NEWLINE, _WHITESPACE, _COMMENT, _ESCAPED = "\n\r", " \t\n\r", "#;", '"\\`$'
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-"""What no value may have."""
 
 
 class Variables(NamedTuple):
@@ -154,7 +152,7 @@ class _Reader:
         """Keep the variable where systemd would take it as one."""
         key = self._key.rstrip(_WHITESPACE)
         value = self._value[: self._kept] + self._value[self._kept :].rstrip(_WHITESPACE)
-        if _NAME.fullmatch(key) and not _CONTROL.search(value):
+        if _NAME.fullmatch(key):
             self.values.pop(key, None)
             self.values[key] = value.encode()
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.credentials import LISTENER, SERVER, SOCKET, Served, wait
+from support.credentials import HOME, LISTENER, PLACES, SERVER, SOCKET, Served, wait
 from support.systemd import Machine
 from support.vaults import made_key
 
@@ -29,6 +29,8 @@ credentials = {{ key = "spy:key", bytes = "spy:bytes" }}
 credentials = {{ key = "spy:key" }}
 [services."many@"]
 credentials = {{ {", ".join(f'{key} = "spy:{key}"' for key in FOUR)} }}
+[services.files]
+{"".join(f'files.{key}.secret = "spy:{key}"' + chr(10) for key in FOUR)}
 [services.unknown]
 credentials = {{ key = "spy:key" }}
 [services.broken]
@@ -45,6 +47,11 @@ UNITS = {
     "web-worker.service": f"User=nobody\nPrivateUsers=yes\nProtectSystem=strict\n{load('key')}\n{TELL}",
     "tpl@.service": f"{load('key')}\nSlice=some-deep.slice\nDelegate=yes\n{TELL}",
     "many@.service": f"{load(*FOUR)}\nExecStartPre=/bin/true\nExecStartPre=/bin/true\n{TELL}",
+    "files@.service": (
+        f"DynamicUser=yes\nRuntimeDirectory=files-%i\n{PLACES}\n"
+        f"ExecStartPre=+/opt/tskeyvault/bin/vault --vault {HOME}/vault materialize files\n"
+        "ExecStart=/usr/bin/test -s /run/files-%i/four"
+    ),
     "stranger.service": f"{load('key')}\n{TELL}",
     "unknown.service": f"{load('other')}\n{TELL}",
     "broken.service": f"{load('key', 'broken')}\n{TELL}",
@@ -132,6 +139,20 @@ def test_many_starts_at_once_all_succeed_with_one_decryption_of_each_secret(serv
         assert done.returncode == 0, done.stderr + served.said()
         assert served.decrypted() == sorted(FOUR * MANY)
         assert served.told("many@0.service", *FOUR)
+    finally:
+        served.reset(units)
+
+
+def test_many_deliveries_of_files_at_once_all_succeed_with_one_decryption_of_each_secret(
+    served: Served,
+) -> None:
+    units = [f"files@{number}.service" for number in range(MANY)]
+    try:
+        done = served.machine.run("systemctl", "start", *units, check=False)
+        assert done.returncode == 0, done.stderr + served.machine.journal(units[0])
+        assert served.decrypted() == sorted(FOUR * MANY)
+        for key in FOUR:
+            assert served.machine.path(f"/run/files-7/{key}").read_bytes() == served.values[key]
     finally:
         served.reset(units)
 

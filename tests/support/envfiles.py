@@ -23,7 +23,7 @@ FILES: dict[str, tuple[bytes, Values]] = {
     "bad-names": (b"1A=x\nA-B=x\nA B=x\n=x\nexport C=x\nD=ok\n", {"D": b"ok"}),
     "no-equals": (b"nothing\nA=1\nB", {"A": b"1"}),
     "equals-within": (b"A=b=c==\n", {"A": b"b=c=="}),
-    "control": (b"A=x\x01y\nB=x\x7fy\nC=x\ty\n", {"C": b"x\ty"}),
+    "control": (b"A=x\x01y\nB=x\x7fy\nC=x\ty\n", {"A": b"x\x01y", "B": b"x\x7fy", "C": b"x\ty"}),
     "unicode": ("A=schlüssel\u2028x\n".encode(), {"A": "schlüssel\u2028x".encode()}),
     "open-double": (b'A=1\nB="x\nC=2\n', {"A": b"1", "B": b"x\nC=2\n"}),
     "open-escape": (b"A=x\\", {"A": b"x"}),
