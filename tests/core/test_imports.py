@@ -28,8 +28,14 @@ ALLOWED = {
 }
 """What a plugin may import besides itself, the core and the standard library."""
 
-GIVES_TO_HOOKS = {CORE / "cli/hooks.py", CORE / "cli/scan.py"}
-"""The commands of the hooks; nothing else knows that there are hooks."""
+GIVES_TO_HOOKS = {
+    CORE / "cli/hooks.py",
+    CORE / "cli/scan.py",
+    CORE / "doctor/hooks.py",
+    CORE / "doctor/tree.py",
+    CORE / "doctor/units.py",
+}
+"""The commands of the hooks, and what looks for keys with their scanner; nothing else knows that there are hooks."""
 
 PRINTS = {CORE / "cli/terminal.py", CORE / "cli/__init__.py"}
 RUNS = {CORE / "process.py"}
@@ -43,9 +49,10 @@ STARTS = {
     CORE / "cli/run.py": {"execvpe"},
     CORE / "scratch.py": {"fork"},
     CORE / "credentials/worker.py": {"fork"},
+    CORE / "doctor/plugins.py": {"fork"},
 }
 """What may do without ``process.run``: ``vault run`` becomes the program, so there is nothing to wait
-for, and what guards plain text, and what decrypts for a start, is ourselves again, without a program."""
+for; what guards plain text, decrypts for a start, or asks a plugin for its findings, is ourselves again, without a program."""
 
 PROGRAMS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile"}
 """Functions of os that start a program, besides exec… and spawn…."""

@@ -40,8 +40,8 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     run |= {(TUTORIAL, "sh"), (TUTORIAL, "toml"), (TUTORIAL, "python")}  # test_docs_plugins.py
     run |= {(FORMAT, "text"), (FORMAT, "json"), (FORMAT, "toml")}  # below
     run |= {(HOOKS, "sh"), (HOOKS, "text")}  # test_docs_hooks.py
-    run |= {(TEAMS, "sh"), (TEAMS, "toml")}  # test_docs_gpg.py
-    run |= {(STORES, "sh"), (STORES, "toml")}  # test_docs_pass.py
+    run |= {(TEAMS, "sh"), (TEAMS, "toml"), (TEAMS, "ini")}  # test_docs_gpg.py, test_systemd_gpg.py
+    run |= {(STORES, "sh"), (STORES, "toml"), (STORES, "ini")}  # test_docs_pass.py, test_systemd_gpg.py
     run |= {("docs/nixos.md", "nix")}  # test_nixos_modules.py, and test_nixos_systemd.py
     run |= {(PODMAN, "sh"), (PODMAN, "toml"), (PODMAN, "ini")}  # test_podman.py
     run |= {

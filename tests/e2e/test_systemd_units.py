@@ -80,7 +80,12 @@ def refused_to_nobody(host: Host, path: str) -> bool:
 
 def test_every_unit_of_the_documents_has_a_case_here() -> None:
     assert {*documents.units(DOCUMENT), README_UNIT} - CREDENTIALS == set(CASES) | ELSEWHERE
-    others = {"docs/podman.md", "docs/gpg-teams.md", "docs/pass.md", "docs/migration.md"}  # they have tests of their own
+    others = {
+        "docs/podman.md",
+        "docs/gpg-teams.md",
+        "docs/pass.md",
+        "docs/migration.md",
+    }  # they have tests of their own
     shown = [it for it in documents.names() if it not in others for _ in documents.texts(it, "ini")]
     assert sorted(shown) == sorted(["README.md", *[DOCUMENT] * len(documents.units(DOCUMENT))])
 
