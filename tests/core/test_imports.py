@@ -28,8 +28,14 @@ ALLOWED = {
 }
 """What a plugin may import besides itself, the core and the standard library."""
 
-GIVES_TO_HOOKS = {CORE / "cli/hooks.py", CORE / "cli/scan.py"}
-"""The commands of the hooks; nothing else knows that there are hooks."""
+GIVES_TO_HOOKS = {
+    CORE / "cli/hooks.py",
+    CORE / "cli/scan.py",
+    CORE / "doctor/hooks.py",
+    CORE / "doctor/tree.py",
+    CORE / "doctor/units.py",
+}
+"""The commands of the hooks, and the checks that ask them; nothing else knows that there are hooks."""
 
 PRINTS = {CORE / "cli/terminal.py", CORE / "cli/__init__.py"}
 RUNS = {CORE / "process.py"}
@@ -39,9 +45,14 @@ KIT = CORE / "testing"
 LISTENS = {KIT / "watch.py"}
 """Looks for secrets in what a plugin logs and prints, so it has to know logging and flush Python's own
 streams; it logs and prints nothing itself."""
-STARTS = {CORE / "cli/run.py": {"execvpe"}, CORE / "scratch.py": {"fork"}}
+STARTS = {
+    CORE / "cli/run.py": {"execvpe"},
+    CORE / "scratch.py": {"fork"},
+    CORE / "doctor/plugins.py": {"fork"},
+}
 """What may do without ``process.run``: ``vault run`` becomes the program, so there is nothing to wait
-for, and what guards plain text is ourselves again, without a program, for it has to outlive SIGKILL."""
+for; what guards plain text is ourselves again, without a program, for it has to outlive SIGKILL; and so
+is what asks a plugin for its findings, for that one may hang."""
 
 PROGRAMS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile"}
 """Functions of os that start a program, besides exec… and spawn…."""
