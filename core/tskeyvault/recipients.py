@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from . import git, names, plugins
+from .backend import NO_KEYS, PublicKeys
 from .errors import ConfigError, IntegrityError, NotFoundError
-from .plugins import NO_KEYS, PublicKeys
 from .state import State
 from .store import Store
 from .values import Reader, Vouched

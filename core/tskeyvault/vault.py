@@ -7,13 +7,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import binding, config, files, limits, local, names, parallel
+from .backend import PublicKeys
 from .binding import Binding
 from .config import Settings
 from .errors import ConfigError, IntegrityError, NotFoundError, UsageError, VaultError
 from .journal import Journal, Note
 from .names import Reference
 from .parallel import Progress
-from .plugins import Plugins, PublicKeys, is_housed, is_installed
+from .plugins import Plugins, is_housed, is_installed
 from .state import Seen, State
 from .store import Entry, Finished, Store
 from .unbound import REWRITE, Unbound

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from support.vaults import made_key
 from tskeyvault import binding, change, files, names, recipients, vault
+from tskeyvault.backend import Backend
 from tskeyvault.binding import Binding
 from tskeyvault.change import Task
 from tskeyvault.errors import (
@@ -24,7 +25,6 @@ from tskeyvault.errors import (
     VaultError,
 )
 from tskeyvault.journal import Journal
-from tskeyvault.plugins import Backend
 from tskeyvault.recipients import Recipient, Recipients, RecipientsChangedError
 from tskeyvault.spec import Secret
 from tskeyvault.store import Entry, Store

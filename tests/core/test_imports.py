@@ -269,7 +269,7 @@ def test_the_core_imports_nothing_of_others_but_pluggy() -> None:
     assert all(path.is_relative_to(KIT) for path, names in found.items() if "pytest" in names)
     assert {path for path, names in found.items() if "rich" in names} <= PRINTS
     assert {path for path, names in found.items() if "pluggy" in names} <= {
-        CORE / "plugins.py",
+        CORE / "backend.py",
         CORE / "spec.py",
     }
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from support.vaults import made_key
 from tskeyvault import plugins, values
+from tskeyvault.backend import Backend
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
-from tskeyvault.plugins import Backend, Plugins
+from tskeyvault.plugins import Plugins
 from tskeyvault.spec import Options, PublicKey, Reader, Secret, Stanza, Target, hookimpl
 
 Hook = Callable[..., object]

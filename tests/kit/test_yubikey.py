@@ -8,7 +8,7 @@ from plugins.yubikey.conftest import Person
 from support.pivcard import PivCard
 from support.pivreaders import SoftReaders
 from support.yubikeys import make
-from tskeyvault.plugins import Backend
+from tskeyvault.backend import Backend
 from tskeyvault.testing import BackendContract, Member, member
 from tskeyvault_age.plugin import Plugin as AgePlugin
 from tskeyvault_yubikey.plugin import Plugin

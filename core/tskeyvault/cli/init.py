@@ -4,9 +4,10 @@ import os
 from argparse import ArgumentParser, Namespace
 
 from tskeyvault import config, files, git, local, names, recipients
+from tskeyvault.backend import NO_KEYS
 from tskeyvault.errors import DeliveryError, UsageError
 from tskeyvault.journal import Note
-from tskeyvault.plugins import NO_KEYS, Plugins, recipients_file, suffix
+from tskeyvault.plugins import Plugins, recipients_file, suffix
 from tskeyvault.recipients import Recipient, Recipients
 from tskeyvault.store import FOLDER, PUBLIC_KEYS
 from tskeyvault.values import Secret

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tskeyvault.plugins import NO_KEYS, Backend
+from tskeyvault.backend import NO_KEYS, Backend
 
 from .watching import told
 

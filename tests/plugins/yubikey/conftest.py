@@ -7,7 +7,7 @@ import pytest
 
 from support.pivreaders import SoftReaders
 from support.yubikeys import PIN, Made
-from tskeyvault.plugins import Backend
+from tskeyvault.backend import Backend
 from tskeyvault.values import Secret, Stanza
 from tskeyvault_age.plugin import Plugin as AgePlugin
 from tskeyvault_yubikey.plugin import Plugin
