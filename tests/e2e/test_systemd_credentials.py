@@ -68,9 +68,10 @@ UNITS = {
 NOTHING_GOT = "got 1048577 bytes, 0 not NUL"
 
 
-@pytest.fixture(scope="module")
-def module(machine: Machine) -> Served:
-    """Give a machine whose vault has secrets of every kind."""
+@pytest.fixture(scope="module", params=["machine", "trixie"])
+def module(request: pytest.FixtureRequest) -> Served:
+    """Give a machine whose vault has secrets of every kind: with systemd 252, and with 257."""
+    machine: Machine = request.getfixturevalue(request.param)
     served = Served(machine)
     for name in ("key", "broken", "nothing", *FOUR):
         served.insert(name, made_key() + served.mark)
