@@ -3,17 +3,14 @@
 It comes from git and is treated as hostile: no link in it is followed, whatever it leads to.
 """
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from enum import Enum
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from . import files, limits, names, plugins
+from . import files, names, plugins
 from .errors import IntegrityError, NameInvalidError, NotFoundError, UsageError, VaultError
-from .journal import UNTOLD, Journal, Note, Record, Step
 from .names import Reference
 from .values import Secret
 
@@ -45,56 +42,17 @@ class Entry(NamedTuple):
         return Secret(self.name, self.path)
 
 
-class Finished(NamedTuple):
-    """What became of a change that was cut off, when the next one took the lock."""
-
-    record: Record
-    passed_over: tuple[str, ...]
-    """Paths that somebody else has changed since, and that were left so."""
-    done: bool
-    """False when it was given up: nothing of it was done, and not all of it could be."""
-
-
-class _Found(Enum):
-    DONE = "done"
-    READY = "ready"
-    OTHER = "other"
-
-
 class Store:
     """The tree of one vault, reached through a descriptor of the vault's directory.
 
     Or that of *plugin*, whose secrets lie in a directory of their own: there the tree is all of it.
     """
 
-    def __init__(self, root: int, journal: Journal, plugin: str = "", umask: int = 0o022):
-        self._root = root
-        self._umask = umask
+    def __init__(self, root: int, plugin: str = "", umask: int = 0o022):
+        self.root = root
+        self.umask = umask
         self._plugin = plugin
         self._tree = plugins.folder(plugin)
-        self._journal = journal
-
-    @contextmanager
-    def lock(self) -> Iterator[Finished | None]:
-        """Hold the store against other writers on this host, and finish what a killed one began: yield that.
-
-        Where git is to be told of it, it is to be ended by :meth:`settle`. Raises DeliveryError when another one holds it too long.
-        """
-        with self._folder([], create=True) as fd, limits.locked(fd, "the vault"):
-            pending = self._journal.pending()
-            finished = self._resume(pending) if pending else None
-            self._sweep()
-            yield finished
-
-    def is_unfinished(self) -> bool:
-        """Tell whether a change was cut off, so that the next lock finishes it."""
-        return self._journal.pending() is not None
-
-    def _sweep(self) -> None:
-        """Remove what killed runs have staged anywhere in the store."""
-        for folder in {path.rpartition("/")[0] for path in self._walk(lambda _: None, hidden=True)}:
-            with self._folder(folder.split("/") if folder else []) as fd:
-                files.sweep(fd)
 
     def find(self, reference: Reference) -> Entry | None:
         """Return the entry that *reference* names, or None.
@@ -136,7 +94,7 @@ class Store:
         """Return all secrets, sorted by name; *passed_over* is told of paths that cannot be one."""
         found = []
         installed: dict[str, bool] = {}  # each look at the installed packages costs some ms
-        for path in self._walk(passed_over):
+        for path in self.walk(passed_over):
             stem, _, ending = path.rpartition(".")
             plugin = self._plugin_of(ending)
             try:
@@ -156,7 +114,7 @@ class Store:
         """Return the paths of files among the secrets that are none, sorted."""
         known = {entry.path for entry in self.entries(lambda _: None)}
         paths: list[str] = []
-        found = [f"{self._tree}/{path}" for path in self._walk(paths.append)]
+        found = [f"{self._tree}/{path}" for path in self.walk(paths.append)]
         return sorted({*found, *(f"{self._tree}/{path}" for path in paths)} - known)
 
     def within(self, folder: str) -> list[Entry]:
@@ -178,142 +136,17 @@ class Store:
         """
         *parts, name = path.split("/")
         try:
-            with self._folder(parts[1:]) as fd:
+            with self.folder(parts[1:]) as fd:
                 return files.read(fd, name, limit)
         except VaultError as error:
             raise type(error)(f"{names.shown(path)}: {error.message}", error.hint) from None
-
-    def change(
-        self,
-        contents: Mapping[str, bytes],
-        removed: Iterable[str] = (),
-        *,
-        note: Note = UNTOLD,
-        approved: Mapping[str, tuple[str, ...]] | None = None,
-        left: tuple[str, ...] = (),
-        placed: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Write *contents*, by path, and remove the files at *removed*: all of it or nothing.
-
-        Nothing is renamed before everything is on the disk. A change that is killed while it
-        renames is finished by the next one to take the lock, which the caller holds, and which
-        then knows *note*, *approved* and *left*. *placed* is called when all is in place, before
-        signals are let through again. Where git is to be told, :meth:`settle` ends the change.
-        """
-        paths = [*contents, *removed]
-        if not paths:
-            return
-        for folder in {path.rpartition("/")[0] for path in paths}:
-            with self._folder(folder.split("/")[1:], create=True) as fd:
-                files.sweep(fd)
-        steps: list[Step] = []
-        try:
-            for path in paths:
-                step = self._stage(path, contents.get(path), synced=len(paths) == 1)
-                steps.append(step)
-            if len(steps) > 1:
-                files.sync_all(self._root)
-            self._journal.begin(Record(tuple(steps), note, approved or {}, left))
-        except BaseException:
-            self._undo(steps)
-            raise
-        with limits.uninterrupted():
-            try:
-                self._do(steps[0])
-            except VaultError:
-                self._undo(steps)
-                raise
-            self._finish(steps)
-            placed()
-            if not note.commit and not left:
-                self._journal.end()
-
-    def settle(self) -> None:
-        """Forget the last change: git was told of it. The lock is held."""
-        self._journal.end()
-
-    def _stage(self, path: str, content: bytes | None, *, synced: bool) -> Step:
-        folder, _, name = path.rpartition("/")
-        with self._folder(folder.split("/")[1:]) as fd:
-            files.refuse_directory(fd, name)
-            before = _digest_of(fd, name)
-            if content is None:
-                return Step(folder, "", name, before, "")
-            staged = files.stage(fd, content, mode=0o666 & ~self._umask, synced=synced)
-            return Step(folder, staged, name, before, hashlib.sha256(content).hexdigest())
-
-    def _do(self, step: Step) -> None:
-        with self._folder(step.folder.split("/")[1:], create=True) as fd:
-            if not step.temporary:
-                with suppress(NotFoundError):
-                    files.remove(fd, step.name)
-            elif files.exists(fd, step.temporary):
-                files.replace(fd, step.temporary, step.name)
-
-    def _finish(self, steps: Sequence[Step]) -> None:
-        """Do *steps*, some of which may be done already."""
-        with limits.uninterrupted():
-            for step in steps:
-                self._do(step)
-            folders = [folder.split("/")[1:] for folder in dict.fromkeys(step.folder for step in steps)]
-            for parts in folders:
-                with self._folder(parts) as fd:
-                    files.sync(fd)
-            for parts in folders:  # not before all are synced: one may go with another
-                self._prune(parts)
-
-    def _undo(self, steps: Sequence[Step]) -> None:
-        """Forget *steps*, of which none was done."""
-        with limits.uninterrupted():
-            self._journal.end()
-            for step in steps:
-                with suppress(VaultError), self._folder(step.folder.split("/")[1:]) as fd:
-                    files.discard(fd, step.temporary)
-                self._prune(step.folder.split("/")[1:])
-
-    def _resume(self, record: Record) -> Finished:
-        """Finish a change that was cut off, but over no file that was changed since.
-
-        When nothing was written yet and not all can be, nothing is: the tree may even be another
-        one in the place of that one.
-        """
-        found = [(step, self._look(step)) for step in record.steps]
-        others = tuple(step.path for step, how in found if how is _Found.OTHER)
-        if others and not any(step.temporary for step, how in found if how is _Found.DONE):
-            self._undo(record.steps)
-            return Finished(record, others, done=False)
-        self._finish([step for step, how in found if how is not _Found.OTHER])
-        if not record.note.commit and not record.left:
-            self._journal.end()
-        return Finished(record, others, done=True)
-
-    def _look(self, step: Step) -> _Found:
-        """Tell whether *step* is done, can be done, or is about a file that somebody has changed since."""
-        try:
-            with self._folder(step.folder.split("/")[1:]) as fd:
-                there = _digest_of(fd, step.name)
-                staged = _digest_of(fd, step.temporary) if step.temporary else ""
-        except NotFoundError:
-            there = staged = ""
-        if there == step.after:
-            return _Found.DONE
-        return _Found.READY if (there, staged) == (step.before, step.after) else _Found.OTHER
-
-    def _prune(self, parts: list[str]) -> None:
-        """Remove the folder *parts* and those above it, as far as they are empty."""
-        for depth in range(len(parts), 0, -1):
-            try:
-                with self._folder(parts[: depth - 1]) as fd:
-                    os.rmdir(parts[depth - 1], dir_fd=fd)
-            except (OSError, VaultError):
-                return
 
     def nearest(self, file: str, folder: str) -> str:
         """Return the path of the nearest *file* in *folder* (``""``: the whole store) or above it, or ``""``."""
         parts = folder.split("/") if folder else []
         for depth in range(len(parts), -1, -1):
             try:
-                with self._folder(parts[:depth]) as fd:
+                with self.folder(parts[:depth]) as fd:
                     if files.exists(fd, file):
                         return "/".join([self._tree, *parts[:depth], file])
             except NotFoundError:
@@ -324,7 +157,7 @@ class Store:
         """Return plugin and path of all recipients files, sorted by path."""
         found = [
             (self._plugin or plugin, f"{self._tree}/{path}")
-            for path in self._walk(passed_over, hidden=True)
+            for path in self.walk(passed_over, hidden=True)
             if (plugin := plugins.of_recipients_file(path.rpartition("/")[2]))
         ]
         return sorted(found, key=lambda pair: pair[1])
@@ -337,7 +170,7 @@ class Store:
         if self._plugin:
             return {}  # its keys are those of the user
         try:
-            with self._folder([PUBLIC_KEYS]) as fd:
+            with self.folder([PUBLIC_KEYS]) as fd:
                 found = sorted(name for name in os.listdir(fd) if not files.is_temporary(name))
         except NotFoundError:
             return {}
@@ -346,9 +179,13 @@ class Store:
         return {name: self.read(f"{FOLDER}/{PUBLIC_KEYS}/{name}", _MAX_KEY) for name in found}
 
     @contextmanager
-    def _folder(self, parts: list[str], *, create: bool = False) -> Iterator[int]:
+    def folder(self, parts: list[str], *, create: bool = False) -> Iterator[int]:
+        """Open the folder *parts*, through no link.
+
+        Raises NotFoundError when it is not there and not to be made, IntegrityError.
+        """
         whole = parts if self._plugin else [FOLDER, *parts]
-        fd = files.descend(self._root, whole, create=create, mode=0o777 & ~self._umask)
+        fd = files.descend(self.root, whole, create=create, mode=0o777 & ~self.umask)
         try:
             yield fd
         finally:
@@ -358,7 +195,7 @@ class Store:
         """Return the plugin names of the files that are called *name* and a suffix."""
         *parts, last = name.split("/")
         try:
-            with self._folder(parts) as fd:
+            with self.folder(parts) as fd:
                 stems = [found.rpartition(".") for found in os.listdir(fd)]
         except NotFoundError:
             return []
@@ -371,13 +208,13 @@ class Store:
             return self._plugin if plugins.suffix(self._plugin) == f".{ending}" else ""
         return "" if plugins.is_housed(ending) else ending
 
-    def _walk(self, passed_over: Callable[[str], None], *, hidden: bool = False) -> Iterator[str]:
+    def walk(self, passed_over: Callable[[str], None], *, hidden: bool = False) -> Iterator[str]:
         """Yield the paths, relative to the store, of all regular files whose name begins with a dot or not."""
         pending: list[list[str]] = [[]]
         while pending:
             parts = pending.pop()
             try:
-                with self._folder(parts) as fd:
+                with self.folder(parts) as fd:
                     found = [
                         (name, os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
                         for name in os.listdir(fd)
@@ -396,16 +233,6 @@ class Store:
                     passed_over(path)
                 elif name.startswith(".") == hidden:
                     yield path
-
-
-def _digest_of(fd: int, name: str) -> str:
-    """Return SHA-256 (hex) of the file *name* in the folder *fd*: ``""`` for nothing, ``"?"`` for what is no secret."""
-    try:
-        return hashlib.sha256(files.read(fd, name, MAX_CIPHERTEXT)).hexdigest()
-    except NotFoundError:
-        return ""
-    except VaultError:
-        return "?"
 
 
 def refuse_large(data: bytes) -> bytes:

@@ -16,9 +16,10 @@ from .names import Reference
 from .parallel import Progress
 from .plugins import Plugins, is_housed, is_installed
 from .state import Seen, State
-from .store import Entry, Finished, Store
+from .store import Entry, Store
 from .unbound import REWRITE, Unbound
 from .values import UI, Housing
+from .writer import Finished, Writer
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services
@@ -61,7 +62,8 @@ class Vault:
         self.local = local.load(environ)
         self.settings: Settings = _settings(root, directory, plugin)
         memory = local.state_directory(environ)
-        self.store = Store(root, Journal(memory, self.settings.id, directory), plugin, umask)
+        self.store = Store(root, plugin, umask)
+        self.writer = Writer(self.store, Journal(memory, self.settings.id, directory))
         self.state = State(memory, self.settings.id, directory)
         identities, credentials = local.identities(place.identity, environ), local.credentials(environ)
         self.plugins = Plugins(self.local.plugins, identities, ui, credentials, place.consents)
@@ -249,14 +251,14 @@ class Vault:
 
         SIGTERM and SIGHUP let the body clean up. Raises DeliveryError when another process holds it too long.
         """
-        with limits.stoppable("the change"), self.store.lock() as finished:
+        with limits.stoppable("the change"), self.writer.lock() as finished:
             if finished:
                 self._settle(finished)
             yield
 
     def recover(self) -> None:
         """Finish what a killed command had begun, if there is any."""
-        if self.store.is_unfinished():
+        if self.writer.is_unfinished():
             with self.lock():
                 pass
 
@@ -283,7 +285,7 @@ class Vault:
                 self.state.approve(approved)
 
         note = note._replace(commit=committing)
-        self.store.change(contents, removed, note=note, approved=approved, left=self._left, placed=remember)
+        self.writer.change(contents, removed, note=note, approved=approved, left=self._left, placed=remember)
         if committing:
             self.commit([*contents, *removed], note)
 
@@ -297,7 +299,7 @@ class Vault:
         touched = dict.fromkeys(map(os.path.normpath, (*paths, *self._left)))
         if not git.commit(self.directory, list(touched), note.message):
             self._ui.message("warning: git has nothing to commit of what was written: see git status")
-        self.store.settle()
+        self.writer.settle()
         self._left = ()
 
     def _is_committed(self) -> bool:
@@ -336,7 +338,7 @@ class Vault:
         if paths := tuple(dict.fromkeys((*own, *record.left))):
             try:
                 git.commit(self.directory, list(map(os.path.normpath, paths)), record.note.message)
-                self.store.settle()
+                self.writer.settle()
             except VaultError as error:
                 self._left = paths
                 self._ui.message(f"warning: {error.message}; it is committed with the next change")

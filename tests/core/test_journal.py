@@ -15,6 +15,7 @@ from tskeyvault import files
 from tskeyvault.errors import DeliveryError, IntegrityError
 from tskeyvault.journal import Journal, Note, Record, Step
 from tskeyvault.store import Store
+from tskeyvault.writer import Writer
 
 VAULT = "0" * 32
 RECORD = Record(
@@ -143,8 +144,8 @@ def test_where_it_cannot_be_written_nothing_begins(directory: Path, clone: Path)
     before = contents(clone)
     with pytest.raises(DeliveryError, match="cannot be made"):
         journal(directory, clone).begin(RECORD)
-    with opened(directory, clone) as store, pytest.raises(DeliveryError):
-        store.change({"secrets/a.age": b"new", "secrets/b/c.age": b"new"})
+    with opened(directory, clone) as writer, pytest.raises(DeliveryError):
+        writer.change({"secrets/a.age": b"new", "secrets/b/c.age": b"new"})
     assert contents(clone) == before
 
 
@@ -156,14 +157,14 @@ class KilledError(BaseException):
 
 
 class opened:  # noqa: N801 - used like a function
-    """The store of the vault at *clone*, as one command has it."""
+    """What writes into the vault at *clone*, as one command has it."""
 
     def __init__(self, directory: Path, clone: Path):
         self._root = files.directory(str(clone))
         self._journal = journal(directory, clone)
 
-    def __enter__(self) -> Store:
-        return Store(self._root.__enter__(), self._journal)
+    def __enter__(self) -> Writer:
+        return Writer(Store(self._root.__enter__()), self._journal)
 
     def __exit__(self, *failure: object) -> None:
         self._root.__exit__(None, None, None)
@@ -178,9 +179,9 @@ def contents(clone: Path) -> dict[str, str]:
     return {str(path.relative_to(secrets)): path.read_text() for path in secrets.rglob("*") if path.is_file()}
 
 
-def change(store: Store) -> None:
+def change(writer: Writer) -> None:
     new = {f"secrets/{name}": text.encode() for name, text in NEW.items()}
-    store.change(new, ["secrets/gone/d.age"])
+    writer.change(new, ["secrets/gone/d.age"])
 
 
 def cut(monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
@@ -214,10 +215,10 @@ def cuts(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFacto
             file.write_text(text)
         found.append(work)
         cut(monkeypatch, len(found) - 1)
-        with opened(work / "state", work / "clone") as store:
+        with opened(work / "state", work / "clone") as writer:
             try:
-                with store.lock():
-                    change(store)
+                with writer.lock():
+                    change(writer)
             except KilledError:
                 continue
             finally:
@@ -243,7 +244,7 @@ def test_each_file_is_the_old_or_the_new_and_none_is_lost(cuts: list[Path]) -> N
 def test_the_next_lock_finds_all_done_or_nothing(cuts: list[Path]) -> None:
     done = []
     for work in cuts:
-        with opened(work / "state", work / "clone") as store, store.lock():
+        with opened(work / "state", work / "clone") as writer, writer.lock():
             found = secrets_of(work / "clone")
         assert found in (OLD, NEW)
         done.append(found == NEW)
@@ -254,8 +255,8 @@ def test_the_next_lock_finds_all_done_or_nothing(cuts: list[Path]) -> None:
 
 def test_the_next_change_leaves_no_leftovers(cuts: list[Path]) -> None:
     for work in cuts:
-        with opened(work / "state", work / "clone") as store, store.lock():
-            change(store)
+        with opened(work / "state", work / "clone") as writer, writer.lock():
+            change(writer)
         assert contents(work / "clone") == NEW
         assert not (work / "clone/secrets/gone").exists()
         assert list((work / "state").iterdir()) == []
@@ -263,13 +264,13 @@ def test_the_next_change_leaves_no_leftovers(cuts: list[Path]) -> None:
 
 def test_finishing_can_itself_be_cut_off(cuts: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for number, work in enumerate(cuts):
-        with opened(work / "state", work / "clone") as store:
+        with opened(work / "state", work / "clone") as writer:
             pending = bool(journal(work / "state", work / "clone").pending())
             cut(monkeypatch, number % 6)
-            with contextlib.suppress(KilledError), store.lock():
+            with contextlib.suppress(KilledError), writer.lock():
                 pass
             monkeypatch.undo()
-            with store.lock():
+            with writer.lock():
                 found = secrets_of(work / "clone")
         assert found in ((NEW,) if pending else (OLD, NEW))
 
@@ -283,7 +284,7 @@ def test_a_journal_that_is_of_another_tree_takes_nothing_away(cuts: list[Path]) 
         for name, text in OLD.items():
             (clone / "secrets" / name).parent.mkdir(parents=True, exist_ok=True)
             (clone / "secrets" / name).write_text(text)
-        with opened(work / "state", clone) as store, store.lock():
+        with opened(work / "state", clone) as writer, writer.lock():
             assert secrets_of(clone) == OLD
 
 
@@ -300,15 +301,15 @@ def test_no_link_is_followed_when_it_is_finished(directory: Path, clone: Path, t
         Step("secrets/b", ".vault-0123456789abcdef", "x.age", "", "0" * 64),
     )
     journal(directory, clone).begin(RECORD._replace(steps=steps))
-    with opened(directory, clone) as store, pytest.raises(IntegrityError), store.lock():
+    with opened(directory, clone) as writer, pytest.raises(IntegrityError), writer.lock():
         pytest.fail("it was locked")
     assert {path.name for path in outside.iterdir()} == {"c.age", ".vault-0123456789abcdef"}
 
 
 def test_a_change_that_git_is_not_told_of_leaves_no_journal(directory: Path, clone: Path) -> None:
-    with opened(directory, clone) as store, store.lock():
-        store.change({"secrets/a.age": b"new"})
-        store.change({}, ["secrets/gone/d.age"])
+    with opened(directory, clone) as writer, writer.lock():
+        writer.change({"secrets/a.age": b"new"})
+        writer.change({}, ["secrets/gone/d.age"])
     assert list(directory.iterdir()) == []
     assert contents(clone) == {"a.age": "new", "b/c.age": "old"}
 
@@ -317,8 +318,8 @@ def test_it_holds_names_and_no_contents(
     directory: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut(monkeypatch, 3)
-    with opened(directory, clone) as store, pytest.raises(KilledError):
-        change(store)
+    with opened(directory, clone) as writer, pytest.raises(KilledError):
+        change(writer)
     monkeypatch.undo()
     found = json.loads(the_file(directory).read_bytes())
     assert [(folder, name) for folder, _, name, *_ in found["steps"]] == [
@@ -342,7 +343,7 @@ def test_what_was_changed_since_is_not_overwritten(cuts: list[Path], name: str) 
         written = any(secrets_of(clone).get(path) == "new" for path in NEW)
         (clone / "secrets" / name).parent.mkdir(parents=True, exist_ok=True)
         (clone / "secrets" / name).write_text("pulled")
-        with opened(work / "state", clone) as store, store.lock() as finished:
+        with opened(work / "state", clone) as writer, writer.lock() as finished:
             found = secrets_of(clone)
         assert found.pop(name) == "pulled"
         whole = {path: text for path, text in (NEW if begun and written else OLD).items() if path != name}
@@ -359,16 +360,16 @@ def test_what_is_finished_is_told_with_its_note(
 ) -> None:
     note, approved = Note("Replace both", commit=True), {"secrets/.age-recipients": ("age1a",)}
     cut(monkeypatch, 4)
-    with opened(directory, clone) as store, pytest.raises(KilledError):
-        store.change({"secrets/a.age": b"new", "secrets/b/c.age": b"new"}, note=note, approved=approved)
+    with opened(directory, clone) as writer, pytest.raises(KilledError):
+        writer.change({"secrets/a.age": b"new", "secrets/b/c.age": b"new"}, note=note, approved=approved)
     monkeypatch.undo()
-    with opened(directory, clone) as store:
-        with store.lock() as finished:
+    with opened(directory, clone) as writer:
+        with writer.lock() as finished:
             assert finished is not None
             assert (finished.record.note, finished.record.approved) == (note, approved)
             assert (finished.passed_over, finished.done) == ((), True)
-        with store.lock() as again:
+        with writer.lock() as again:
             assert again == finished  # git was not told yet
-            store.settle()
-        with store.lock() as settled:
+            writer.settle()
+        with writer.lock() as settled:
             assert settled is None

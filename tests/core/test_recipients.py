@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tskeyvault import files, recipients
 from tskeyvault.errors import ConfigError, IntegrityError, NotFoundError
-from tskeyvault.journal import Journal
 from tskeyvault.recipients import Recipient, Recipients, RecipientsChangedError
 from tskeyvault.state import State
 from tskeyvault.store import Store
@@ -67,7 +66,7 @@ def case(tmp_path: Path) -> Iterator[Case]:
     root = tmp_path / "vault"
     (root / "secrets").mkdir(parents=True)
     with files.directory(str(root)) as fd:
-        case = Case(root, Store(fd, Journal(str(root / "state"), "0" * 32, str(root))))
+        case = Case(root, Store(fd))
         case.write(TOP, "# Ann\nage1a\n# Bob\nage1b\n")
         case.approve()
         yield case

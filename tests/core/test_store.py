@@ -15,6 +15,7 @@ from tskeyvault.errors import DeliveryError, IntegrityError, NotFoundError, Usag
 from tskeyvault.journal import Journal
 from tskeyvault.names import Reference
 from tskeyvault.store import Entry, Store
+from tskeyvault.writer import Writer
 
 
 class Tree:
@@ -24,6 +25,7 @@ class Tree:
         self.root = root
         self.secrets = root / "secrets"
         self.store = opened
+        self.writer = Writer(opened, journal(root))
 
     def add(self, *paths: str) -> None:
         """Make files below ``secrets/``, each holding its own path."""
@@ -59,7 +61,7 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     root = tmp_path / "vault"
     (root / "secrets").mkdir(parents=True)
     with files.directory(str(root)) as fd:
-        yield Tree(root, Store(fd, journal(root)))
+        yield Tree(root, Store(fd))
 
 
 @pytest.fixture
@@ -131,8 +133,8 @@ def test_a_store_that_is_a_link_is_refused(tree: Tree, outside: Path) -> None:
         tree.names,
         lambda: tree.store.find(Reference("", "a")),
         lambda: tree.store.read("secrets/a.age"),
-        lambda: tree.store.change({"secrets/a.age": b"x"}),
-        lambda: tree.store.change({}, ["secrets/a.age"]),
+        lambda: tree.writer.change({"secrets/a.age": b"x"}),
+        lambda: tree.writer.change({}, ["secrets/a.age"]),
         lambda: tree.store.nearest(".age-recipients", ""),
     ):
         with pytest.raises(IntegrityError):
@@ -149,9 +151,9 @@ def test_nothing_is_reached_through_a_linked_folder(tree: Tree, outside: Path) -
         for attempt in (
             lambda folder=folder, name=name: tree.store.find(Reference("", f"{folder}/{name}")),
             lambda folder=folder, name=name: tree.store.read(f"secrets/{folder}/{name}.age"),
-            lambda folder=folder, name=name: tree.store.change({f"secrets/{folder}/{name}.age": b"x"}),
-            lambda folder=folder: tree.store.change({f"secrets/{folder}/new/n.age": b"x"}),
-            lambda folder=folder, name=name: tree.store.change({}, [f"secrets/{folder}/{name}.age"]),
+            lambda folder=folder, name=name: tree.writer.change({f"secrets/{folder}/{name}.age": b"x"}),
+            lambda folder=folder: tree.writer.change({f"secrets/{folder}/new/n.age": b"x"}),
+            lambda folder=folder, name=name: tree.writer.change({}, [f"secrets/{folder}/{name}.age"]),
             lambda folder=folder: tree.store.nearest(".age-recipients", folder),
         ):
             with pytest.raises(IntegrityError):
@@ -164,7 +166,7 @@ def test_a_linked_secret_is_neither_read_nor_written_through(tree: Tree, outside
     entry = tree.store.get(Reference("", "a"))
     with pytest.raises(IntegrityError, match=r"secrets/a\.age"):
         tree.store.read(entry.path)
-    tree.store.change({entry.path: b"new"})
+    tree.writer.change({entry.path: b"new"})
     assert not (tree.secrets / "a.age").is_symlink()
     assert (tree.secrets / "a.age").read_bytes() == b"new"
     assert untouched(outside)
@@ -172,7 +174,7 @@ def test_a_linked_secret_is_neither_read_nor_written_through(tree: Tree, outside
 
 def test_a_removed_link_does_not_take_along_what_it_leads_to(tree: Tree, outside: Path) -> None:
     (tree.secrets / "a.age").symlink_to(outside / "a.age")
-    tree.store.change({}, ["secrets/a.age"])
+    tree.writer.change({}, ["secrets/a.age"])
     assert tree.everything() == {}
     assert untouched(outside)
 
@@ -259,7 +261,7 @@ def test_all_recipients_files_are_found(tree: Tree, outside: Path) -> None:
 
 
 def test_contents_are_written_with_their_folders(tree: Tree) -> None:
-    tree.store.change(
+    tree.writer.change(
         {"secrets/a/b/c.age": b"one", "secrets/a.age": b"two", "secrets/a/.age-recipients": b"three"}
     )
     assert tree.everything() == {
@@ -300,11 +302,11 @@ def test_a_failure_before_the_last_is_staged_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, step, failing(step, number))
         with pytest.raises(DeliveryError):
-            tree.store.change(
+            tree.writer.change(
                 {"secrets/a.age": b"1", "secrets/b/c.age": b"2", "secrets/d.age": b"3"}, ["secrets/e.age"]
             )
     assert tree.everything() == before
-    with tree.store.lock():
+    with tree.writer.lock():
         assert tree.everything() == before
 
 
@@ -317,7 +319,7 @@ def test_a_failure_while_one_file_is_staged_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, step, failing(step, 1))
         with pytest.raises(DeliveryError):
-            tree.store.change({"secrets/a.age": b"1"})
+            tree.writer.change({"secrets/a.age": b"1"})
     assert tree.everything() == before
 
 
@@ -329,7 +331,7 @@ def test_a_file_system_that_cannot_be_synced_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(files, "sync_all", failing_with(DeliveryError("the file system cannot be synced")))
         with pytest.raises(DeliveryError):
-            tree.store.change({"secrets/a.age": b"1", "secrets/b.age": b"2"})
+            tree.writer.change({"secrets/a.age": b"1", "secrets/b.age": b"2"})
     assert tree.everything() == before
 
 
@@ -356,7 +358,7 @@ def test_several_files_are_on_the_disk_before_the_first_is_renamed(
     monkeypatch.setattr(os, "rename", noting("rename", os.rename))
     monkeypatch.setattr(os, "unlink", noting("unlink", os.unlink))
     monkeypatch.setattr(files, "sync_all", lambda _fd: happened.append("sync"))
-    tree.store.change({"secrets/a.age": b"1", "secrets/c.age": b"2"}, ["secrets/b.age"])
+    tree.writer.change({"secrets/a.age": b"1", "secrets/c.age": b"2"}, ["secrets/b.age"])
     assert happened == [
         "sync",
         "rename journal",
@@ -375,7 +377,7 @@ def test_a_change_may_be_of_more_files_and_folders_than_a_process_opens_at_once(
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, limit[1]))
     try:
-        tree.store.change(contents)
+        tree.writer.change(contents)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     assert len(tree.names()) == len(contents)
@@ -386,16 +388,16 @@ def test_a_failed_rename_leaves_no_temporary_file(tree: Tree) -> None:
     (tree.secrets / "b.age").mkdir()
     for contents in ({"secrets/b.age": b"new"}, {"secrets/a.age": b"new", "secrets/b.age": b"new"}):
         with pytest.raises(DeliveryError):
-            tree.store.change(contents)
+            tree.writer.change(contents)
         assert tree.everything() == {"a.age": "a.age", "b.age": None}
 
 
 def test_a_failed_rename_is_no_obstacle_to_the_next_change(tree: Tree) -> None:
     (tree.secrets / "b.age").mkdir()
-    with tree.store.lock(), pytest.raises(DeliveryError):
-        tree.store.change({"secrets/a.age": b"new", "secrets/b.age": b"new"})
-    with tree.store.lock():
-        tree.store.change({"secrets/c.age": b"c"})
+    with tree.writer.lock(), pytest.raises(DeliveryError):
+        tree.writer.change({"secrets/a.age": b"new", "secrets/b.age": b"new"})
+    with tree.writer.lock():
+        tree.writer.change({"secrets/c.age": b"c"})
     assert (tree.secrets / "c.age").read_bytes() == b"c"
 
 
@@ -412,27 +414,27 @@ def test_a_folder_that_cannot_be_synced_is_an_explained_failure(
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(DeliveryError):
-        tree.store.change({"secrets/a.age": b"new"})
+        tree.writer.change({"secrets/a.age": b"new"})
 
 
 def test_leftovers_of_a_killed_run_are_swept_by_the_next(tree: Tree) -> None:
     tree.add("a/.vault-0123456789abcdef", "b/.vault-0123456789abcdef", "a/.vault-mine")
-    tree.store.change({"secrets/a/a.age": b"x"})
+    tree.writer.change({"secrets/a/a.age": b"x"})
     assert set(tree.everything()) == {"a", "a/a.age", "a/.vault-mine", "b", "b/.vault-0123456789abcdef"}
 
 
 def test_removal_removes_folders_that_are_empty_without_it_and_no_others(tree: Tree) -> None:
     tree.add("a/b/c/d.age", "a/e.age", "x/y/z.age", "x/y/.age-recipients")
-    tree.store.change({}, ["secrets/a/b/c/d.age"])
-    tree.store.change({}, ["secrets/x/y/z.age"])
+    tree.writer.change({}, ["secrets/a/b/c/d.age"])
+    tree.writer.change({}, ["secrets/x/y/z.age"])
     assert set(tree.everything()) == {"a", "a/e.age", "x", "x/y", "x/y/.age-recipients"}
-    tree.store.change({}, ["secrets/a/e.age"])
+    tree.writer.change({}, ["secrets/a/e.age"])
     assert set(tree.everything()) == {"x", "x/y", "x/y/.age-recipients"}
 
 
 def test_the_store_itself_stays(tree: Tree) -> None:
     tree.add("a.age")
-    tree.store.change({}, ["secrets/a.age"])
+    tree.writer.change({}, ["secrets/a.age"])
     assert tree.secrets.is_dir()
 
 
@@ -440,7 +442,7 @@ def test_what_cannot_be_removed_is_told(tree: Tree) -> None:
     tree.add("folder.age/x.age")
     before = tree.everything()
     with pytest.raises(VaultError):
-        tree.store.change({}, ["secrets/folder.age"])
+        tree.writer.change({}, ["secrets/folder.age"])
     assert tree.everything() == before
 
 
@@ -450,20 +452,20 @@ def test_what_is_gone_already_is_removed(tree: Tree, path: str) -> None:
     # not there was told before, by Store.get.
     tree.add("a.age")
     before = tree.everything()
-    tree.store.change({}, [path])
+    tree.writer.change({}, [path])
     assert tree.everything() == before
 
 
 def test_one_writer_at_a_time(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits.locked.__wrapped__, "__defaults__", (0.0,))  # type: ignore[attr-defined]
-    with tree.store.lock():
+    with tree.writer.lock():
         with (
             pytest.raises(DeliveryError, match="the vault: another process has held its lock"),
-            tree.store.lock(),
+            tree.writer.lock(),
         ):
             pass
         assert tree.names() == []
-    with tree.store.lock():
+    with tree.writer.lock():
         pass
     assert tree.everything() == {}
 
@@ -489,7 +491,7 @@ def test_every_name_that_is_listed_can_be_found(
     file.parent.mkdir(parents=True)
     file.write_text("x")
     with files.directory(str(root)) as fd:
-        opened = Store(fd, journal(root))
+        opened = Store(fd)
         found = opened.entries(lambda _: None)
         assert [opened.get(names.reference(entry.name)) for entry in found] == found
         assert [opened.read(entry.path) for entry in found] == [b"x"] * len(found)
