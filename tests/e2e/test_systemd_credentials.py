@@ -27,7 +27,7 @@ units = ["web.service", "web-worker.service", "half.service", "other-namespace.s
 credentials = {{ key = "spy:key", bytes = "spy:bytes" }}
 [services."tpl@"]
 credentials = {{ key = "spy:key" }}
-[services."many@"]
+[services."crowd@"]
 credentials = {{ {", ".join(f'{key} = "spy:{key}"' for key in FOUR)} }}
 [services.files]
 {"".join(f'files.{key}.secret = "spy:{key}"' + chr(10) for key in FOUR)}
@@ -46,7 +46,7 @@ UNITS = {
     "web.service": f"DynamicUser=yes\n{load('key', 'bytes')}\n{TELL}",
     "web-worker.service": f"User=nobody\nPrivateUsers=yes\nProtectSystem=strict\n{load('key')}\n{TELL}",
     "tpl@.service": f"{load('key')}\nSlice=some-deep.slice\nDelegate=yes\n{TELL}",
-    "many@.service": f"{load(*FOUR)}\nExecStartPre=/bin/true\nExecStartPre=/bin/true\n{TELL}",
+    "crowd@.service": f"{load(*FOUR)}\nExecStartPre=/bin/true\nExecStartPre=/bin/true\n{TELL}",
     "files@.service": (
         f"DynamicUser=yes\nRuntimeDirectory=files-%i\n{PLACES}\n"
         f"ExecStartPre=+/opt/tskeyvault/bin/vault --vault {HOME}/vault materialize files\n"
@@ -134,12 +134,12 @@ def test_a_start_gets_what_the_vault_holds_then(served: Served) -> None:
 
 
 def test_many_starts_at_once_all_succeed_with_one_decryption_of_each_secret(served: Served) -> None:
-    units = [f"many@{number}.service" for number in range(MANY)]
+    units = [f"crowd@{number}.service" for number in range(MANY)]
     try:
         done = served.machine.run("systemctl", "start", *units, check=False)
         assert done.returncode == 0, done.stderr + served.said()
         assert served.decrypted() == sorted(FOUR * MANY)
-        assert served.told("many@0.service", *FOUR)
+        assert served.told("crowd@0.service", *FOUR)
     finally:
         served.reset(units)
 

@@ -75,6 +75,7 @@ class Served:
     def install(self, units: dict[str, str]) -> None:
         """Install units whose services tell the digests of their credentials, with what each has besides."""
         for name, more in units.items():
+            self.machine.run("rm", "-rf", f"/etc/systemd/system/{name}.d")  # of another test on this machine
             text = f"[Service]\nType=oneshot\nRemainAfterExit=yes\n{more}\n"
             self.machine.write(f"/etc/systemd/system/{name}", text.replace("SOCKET", SOCKET))
         self.machine.run("systemctl", "daemon-reload")

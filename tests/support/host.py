@@ -19,6 +19,14 @@ RUNS = "the sidecar runs"
 _TEAM = "/srv/team/infra"
 _PROGRAM = "/opt/tskeyvault/bin/vault"
 _SIDECAR = Path(__file__).with_name("sidecar.py")
+_OTHERS = (
+    "/srv/team",
+    VAULT,
+    "/etc/tskeyvault",
+    "/etc/credstore.encrypted/tskeyvault-identity",
+    "/var/lib/tskeyvault",
+)
+"""What another set-up of the same machine has left."""
 _GIT = "[user]\n\tname = Team\n\temail = team@example.org\n[safe]\n\tdirectory = *\n"
 
 # Services of the tests themselves, beside those of the documents.
@@ -79,6 +87,7 @@ class Host:
         self.keys: dict[str, str] = {}
         self.said: list[str] = []
         """What the commands of the document printed, in order."""
+        machine.run("rm", "-rf", *_OTHERS)
         machine.write("/usr/local/bin/sidecar", "#!/usr/bin/python3\n" + _SIDECAR.read_text(), 0o755)
         machine.run("systemd-sysusers", "-", input="u sidecar - - -\n")
         self._make_team()
