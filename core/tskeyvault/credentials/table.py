@@ -10,6 +10,9 @@ from tskeyvault.names import Reference
 if TYPE_CHECKING:
     from tskeyvault.config import Settings
 
+SOCKET = "/run/vault/credentials.sock"
+"""Where units ask for them: ``ListenStream=`` of the socket in docs/systemd.md."""
+
 _MAX = 100
 """Credentials of one service."""
 
