@@ -108,6 +108,18 @@ def test_one_variable_is_imported_by_its_name(vault: Path, old: Path) -> None:
     assert path.exists()
 
 
+def test_a_variable_that_vault_toml_refuses_is_refused_before_anything_is_written(
+    vault: Path, old: Path
+) -> None:
+    path = old / "sidecar.env"
+    path.write_text("TS_AUTHKEY=one\nPATH=/bin\n")
+    done = bring(vault, f"env:{path}", "t/", "--shred-source")
+    assert (done.code, "variable 'PATH' can make a program load code" in done.err) == (2, True), done.err
+    assert "hint: say it in the unit, Environment=PATH=" in done.err
+    assert (names(vault), path.exists()) == ([], True)
+    assert bring(vault, f"env:{path}", "t/", "--variable", "TS_AUTHKEY").code == 0
+
+
 def test_nothing_is_shredded_that_was_not_understood(vault: Path, old: Path) -> None:
     path = old / "sidecar.env"
     path.write_text("A=1\nbare\n")

@@ -16,10 +16,6 @@ from tskeyvault.vault import opened
 from . import place as vault_place
 from . import terminal
 
-_SERVER = (
-    f"credentials come from {table.SOCKET}: docs/systemd.md has the units that serve it, once for each host"
-)
-
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
@@ -120,7 +116,7 @@ def _nixos(options: Namespace) -> int:
     _refuse_unsayable(service, options)
     terminal.lines(nixos.nixos(options.service, service).splitlines())
     if service.credentials:
-        terminal.hint(_SERVER)
+        terminal.hint(table.SERVED)
     terminal.hint(
         f"docs/nixos.md says how to import the modules that know these options; here: {nixos.MODULES}"
     )
@@ -143,7 +139,7 @@ def _systemd(service: Service, delivery: Delivery, options: Namespace) -> list[P
             )
         found.append(systemd.drop_in(unit, service, delivery, directory))
     if service.credentials:
-        terminal.hint(_SERVER)
+        terminal.hint(table.SERVED)
     return found
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SOCKET = "/run/vault/credentials.sock"
 """Where units ask for them: ``ListenStream=`` of the socket in docs/systemd.md."""
+SERVED = f"credentials come from {SOCKET}: docs/systemd.md has the units that serve it, once for each host"
+"""What to say to whoever has been shown lines that ask there."""
 
 _MAX = 100
 """Credentials of one service."""
