@@ -129,6 +129,16 @@ def test_nothing_is_shredded_that_was_not_understood(vault: Path, old: Path) -> 
     assert "line 2 of the file sets nothing" in bring(vault, f"env:{path}", "t/").err
 
 
+def test_the_identity_that_opens_the_vault_is_not_shredded(vault: Path) -> None:
+    path = Path(os.environ["XDG_CONFIG_HOME"]).resolve() / "tskeyvault/identities"
+    before = path.read_bytes()
+    done = bring(vault, f"file:{path}", "t/identity", "--shred-source")
+    assert (done.code, "is an identity, without which the vault stays closed" in done.err) == (2, True), (
+        done.err
+    )
+    assert (path.read_bytes(), names(vault)) == (before, [])
+
+
 @pytest.mark.parametrize("armor", [[], ["--armor"]])
 def test_an_age_file_is_opened_with_the_users_identity(made: Made, old: Path, armor: list[str]) -> None:
     needs.program("age")
@@ -220,6 +230,7 @@ def test_what_cannot_be_written_into_the_vault_is_not_shredded(vault: Path, old:
 def test_a_secret_of_the_age_plugin_is_still_a_secret_and_not_a_file(vault: Path) -> None:
     done = bring(vault, "age:some/secret", "other")
     assert (done.code, "another program's store" in done.err) == (2, True)
+    assert "for a plain file, file:PATH or env:PATH" in done.err
 
 
 def test_what_the_old_guide_says_of_age_and_a_yubikey_does_not_work() -> None:

@@ -24,6 +24,9 @@ secret = "a"
 ephemeral = true
 """
 SERVICES += """
+[services.lock]
+files.tskey.secret = "a"
+sidecar = {}
 [services.asks]
 credentials = { tskey = "a", "b@c" = "b" }
 [services.both]
@@ -295,6 +298,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "credentials for compose": (("ts-asks", "--for", "compose"), 2, "cannot give service 'ts-asks' its credentials"),
     "credentials for a sidecar of NixOS": (("ts-asks", "--for", "nixos"), 2, "cannot give service 'ts-asks' its credentials"),
     "generations for a quadlet": (("ts-sets", "--for", "quadlet"), 2, "--for quadlet knows no layout 'generations'"),
+    "somebody else's directory for a quadlet": (("lock", "--for", "quadlet"), 2, "'/run/lock' is there"),
+    "somebody else's directory for compose": (("lock", "--for", "compose"), 2, "'/run/lock' is there, and nothing was delivered there for 'lock'"),
     "generations for compose": (("ts-sets", "--for", "compose"), 2, "--for compose knows no layout 'generations'"),
     "generations for NixOS": (("sets", "--for", "nixos"), 2, "--for nixos knows no layout 'generations'"),
     "no time": (("ts-ai", "--for", "quadlet", "--timeout", "0"), 2, "--timeout"),

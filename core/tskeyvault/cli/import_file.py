@@ -51,6 +51,7 @@ def run(options: Namespace, how: str) -> int:
         opened(_place(options, how), os.environ, terminal.USER, target.plugin) as vault,
     ):
         if options.shred_source:
+            _refuse_identity(file, options)
             file.refuse_shredding()
         found = _secrets(vault, file, how, options)
         secrets = _named(found, file, options.target, target)
@@ -95,6 +96,15 @@ def _decrypted(vault: Vault, file: PlainFile, given: Place) -> bytes:
         return plugins.get("age").decrypt(secret, file.content)
     finally:
         plugins.close()
+
+
+def _refuse_identity(file: PlainFile, options: Namespace) -> None:
+    """Refuse to shred what opens the vault that it would be in. Raises UsageError."""
+    if any(os.path.realpath(it) == file.path for it in local.identities(place(options).identity, os.environ)):
+        raise UsageError(
+            f"'{shown(file.path)}' is an identity, without which the vault stays closed",
+            "it stays where it is",
+        )
 
 
 def _variables(found: Variables, options: Namespace) -> dict[str, bytes]:

@@ -193,6 +193,8 @@ def _install(pieces: list[Piece], options: Namespace) -> int:
     todo = install.changes(root, pieces, module.mark(options.service), module.DIRECTORY)
     if not todo:
         terminal.say("nothing to do: it is installed so" if pieces else "nothing to do: nothing is installed")
+        if root == "/" and os.geteuid() == 0:
+            manager.reload()  # which a run that was cut off may not have come to
         return 0
     for change in todo:
         terminal.lines(change.diff)

@@ -1,11 +1,15 @@
 """Tailscale: what it said in the journal when it did not accept a key, and what that means."""
 
+import contextlib
 import json
 import re
 import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tskeyvault.credentials import table
+from tskeyvault.errors import ConfigError, NotFoundError
+from tskeyvault.names import Reference
 from tskeyvault.unitfiles import Unit
 from tskeyvault.unitlines import service_of
 
@@ -68,7 +72,7 @@ def failures(host: Host) -> Iterator[Finding]:
 
 
 def _is_concerned(unit: Unit) -> bool:
-    if "tailscale" in unit.name.lower() or units.deliveries(unit):
+    if "tailscale" in unit.name.lower() or units.deliveries(unit) or units.asked(unit):
         return True
     return any("tailscale" in line.value.lower() or "TS_AUTHKEY" in line.value for line in unit.lines)
 
@@ -103,9 +107,21 @@ def _repair(host: Host, unit: Unit, meaning: _Meaning) -> str:
     restart = f"systemctl restart {shlex.quote(unit.name)}"
     if not meaning.needs_key:
         return meaning.first + restart
-    known = host.found.settings.services if host.found else {}
-    delivered = [it.service for it in units.deliveries(unit)] or [service_of(unit)]
-    files = [file for name in delivered if name in known for file in known[name].files]
-    named = next((str(it) for file in files for it in file.references), "")
+    named = next((str(it) for it in _secrets(host, unit)), "")
     command = host.vault_command if host.found else host.program
     return f"{meaning.first}{command} insert --force {shlex.quote(named) if named else 'NAME'} && {restart}"
+
+
+def _secrets(host: Host, unit: Unit) -> Iterator[Reference]:
+    """Yield the secrets that ``vault.toml`` gives *unit*, as credentials or as files."""
+    if not host.found:
+        return
+    settings = host.found.settings
+    if asked := units.asked(unit):
+        with contextlib.suppress(NotFoundError, ConfigError):
+            given = table.of_unit(unit.name, settings)
+            yield from (given[key] for key in asked if key in given)
+    delivered = [it.service for it in units.deliveries(unit)] or [service_of(unit)]
+    for name in delivered:
+        if name in settings.services:
+            yield from settings.services[name].references

@@ -27,20 +27,27 @@ def plain_keys(host: Host) -> Iterator[Finding]:
     """Yield the files with a key in them, save what the list of the repository allows."""
     directory = host.vault.directory
     top = host.work_tree
-    large = 0
+    large: list[str] = []
+    unread: list[str] = []
     with contextlib.chdir(top or directory):
         try:
             where = Repository(everywhere=False).state if top else ""
             scan = Scan(state.finder(where), where, outside=not where)
             for path, size in _files(top or directory):
-                if size > _LARGE:
-                    large += 1
-                else:
-                    yield from _in_file(host, scan, path)
+                try:
+                    if size > _LARGE:
+                        large.append(path)
+                    else:
+                        yield from _in_file(host, scan, path)
+                except OSError:
+                    unread.append(path)
         except ScanError as error:
             raise NotCheckedError(error.message) from None
-    if large:
-        raise NotCheckedError(f"{large} files are larger than {_LARGE >> 20} MiB; the others were looked at")
+    reasons = {f"larger than {_LARGE >> 20} MiB": large, "cannot be read": unread}
+    if left := [
+        f"{len(paths)} {reason}, as '{shown(paths[0])}'" for reason, paths in reasons.items() if paths
+    ]:
+        raise NotCheckedError(f"files that were not looked at: {'; '.join(left)}")
 
 
 def _files(top: str) -> Iterator[tuple[str, int]]:
@@ -56,10 +63,8 @@ def _files(top: str) -> Iterator[tuple[str, int]]:
 
 
 def _in_file(host: Host, scan: Scan, path: str) -> Iterator[Finding]:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise NotCheckedError(f"'{shown(path)}': {os.strerror(error.errno or 0).lower()}") from None
+    """Yield that the file *path* holds a key. Raises OSError when it cannot be read."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         before = len(scan.findings)
         scan.pieces(iter(lambda: os.read(fd, _PIECE), b""), "", path)
