@@ -221,6 +221,18 @@ def test_what_is_broken_is_found_and_its_repair_repairs_it(root: Path, name: str
     assert found(root, broken.check) == []
 
 
+def test_folders_in_folders_do_not_end_the_check(root: Path) -> None:
+    here = os.open(root / KEYS, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("a", 0o700, dir_fd=here)
+        below = os.open("a", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    (root / KEYS / "b").touch(0o644)
+    assert [finding.thing.endswith("/b") for finding in found(root, "key-files")] == [True]
+
+
 @pytest.mark.parametrize("name", SEEN)
 def test_what_is_broken_is_found_with_its_repair(root: Path, name: str) -> None:
     broken = SEEN[name]

@@ -230,6 +230,28 @@ def test_hostile_files_beside_the_vault_do_not_hold_it_up(vault: Path) -> None:
     assert b"\x1b" not in done.out
 
 
+def nested(top: Path, depth: int) -> int:
+    """Return a descriptor of the last of *depth* folders ``a``, each in the one before."""
+    fd = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("a", 0o700, dir_fd=fd)
+        below = os.open("a", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    return fd
+
+
+def test_folders_in_folders_in_folders_hide_nothing(vault: Path) -> None:
+    last = nested(vault, 1500)
+    with open(os.open("key", os.O_WRONLY | os.O_CREAT, dir_fd=last), "wb") as file:
+        file.write(made_key())
+    (vault / "b").mkdir()
+    os.close(nested(vault / "b", 2100))  # longer than a path may be
+    done = doctor(vault, "work-tree")
+    assert (done.code, done.out.count(b"holds a key in plain")) == (1, 1), done.err
+    assert "not looked at: 1 cannot be read" in done.err
+
+
 def test_a_file_that_cannot_be_read_hides_none_that_comes_after_it(vault: Path) -> None:
     (vault / "a").touch(mode=0)
     (vault / "b").write_bytes(made_key())

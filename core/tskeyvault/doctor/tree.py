@@ -33,7 +33,7 @@ def plain_keys(host: Host) -> Iterator[Finding]:
         try:
             where = Repository(everywhere=False).state if top else ""
             scan = Scan(state.finder(where), where, outside=not where)
-            for path, size in _files(top or directory):
+            for path, size in _files(top or directory, unread):
                 try:
                     if size > _LARGE:
                         large.append(path)
@@ -50,16 +50,31 @@ def plain_keys(host: Host) -> Iterator[Finding]:
         raise NotCheckedError(f"files that were not looked at: {'; '.join(left)}")
 
 
-def _files(top: str) -> Iterator[tuple[str, int]]:
-    """Yield path and size of the regular files below *top*, through no link; git's own are left out."""
-    for folder, folders, names_ in os.walk(top):
-        folders[:] = sorted(name for name in folders if name != ".git")
-        for name in sorted(names_):
-            path = os.path.join(folder, name)
-            with contextlib.suppress(OSError):
+def _files(top: str, unread: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield path and size of the regular files below *top*, through no link; git's own are left out.
+
+    What cannot be looked into is added to *unread*. A commit may nest folders as deep as it likes.
+    """
+    left = [top]
+    while left:
+        folder = left.pop()
+        try:
+            names_ = sorted(os.listdir(folder), reverse=True)
+        except OSError:
+            unread.append(folder)
+            continue
+        for path in (os.path.join(folder, name) for name in names_ if name != ".git"):
+            try:
                 info = os.lstat(path)
-                if stat.S_ISREG(info.st_mode):
-                    yield path, info.st_size
+            except FileNotFoundError:
+                continue  # it is gone
+            except OSError:
+                unread.append(path)
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                left.append(path)
+            elif stat.S_ISREG(info.st_mode):
+                yield path, info.st_size
 
 
 def _in_file(host: Host, scan: Scan, path: str) -> Iterator[Finding]:
