@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from support.nested import nested
 from support.vaults import PATH, made_key
 from tskeyvault import doctor
 from tskeyvault.cli import terminal
@@ -222,15 +223,9 @@ def test_what_is_broken_is_found_and_its_repair_repairs_it(root: Path, name: str
 
 
 def test_folders_in_folders_do_not_end_the_check(root: Path) -> None:
-    here = os.open(root / KEYS, os.O_RDONLY)
-    for _ in range(1200):
-        os.mkdir("a", 0o700, dir_fd=here)
-        below = os.open("a", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = below
-    os.close(here)
     (root / KEYS / "b").touch(0o644)
-    assert [finding.thing.endswith("/b") for finding in found(root, "key-files")] == [True]
+    with nested(root / KEYS, 1200):
+        assert [finding.thing.endswith("/b") for finding in found(root, "key-files")] == [True]
 
 
 @pytest.mark.parametrize("name", SEEN)

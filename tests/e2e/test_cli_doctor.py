@@ -14,6 +14,7 @@ import pytest
 
 from support import needs
 from support.documents import CHECKOUT
+from support.nested import nested
 from support.terminal import Terminal
 from support.vaults import PATH, Result, copy_world, made_key, make_vault, run_python, run_vault
 from tskeyvault.doctor import CHECKS as ALL_CHECKS
@@ -230,24 +231,13 @@ def test_hostile_files_beside_the_vault_do_not_hold_it_up(vault: Path) -> None:
     assert b"\x1b" not in done.out
 
 
-def nested(top: Path, depth: int) -> int:
-    """Return a descriptor of the last of *depth* folders ``a``, each in the one before."""
-    fd = os.open(top, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("a", 0o700, dir_fd=fd)
-        below = os.open("a", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    return fd
-
-
 def test_folders_in_folders_in_folders_hide_nothing(vault: Path) -> None:
-    last = nested(vault, 1500)
-    with open(os.open("key", os.O_WRONLY | os.O_CREAT, dir_fd=last), "wb") as file:
-        file.write(made_key())
     (vault / "b").mkdir()
-    os.close(nested(vault / "b", 2100))  # longer than a path may be
-    done = doctor(vault, "work-tree")
+    too_long_for_a_path = 2100
+    with nested(vault, 1500) as last, nested(vault / "b", too_long_for_a_path):
+        with open(os.open("key", os.O_WRONLY | os.O_CREAT, dir_fd=last), "wb") as file:
+            file.write(made_key())
+        done = doctor(vault, "work-tree")
     assert (done.code, done.out.count(b"holds a key in plain")) == (1, 1), done.err
     assert "not looked at: 1 cannot be read" in done.err
 

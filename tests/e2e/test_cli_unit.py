@@ -268,10 +268,12 @@ def test_no_link_is_followed_when_installing(unit: Unit, root: Path, tmp_path: P
     assert installed(root) == {}
 
 
-def test_a_link_beside_them_is_somebody_elses_affair(unit: Unit, root: Path, tmp_path: Path) -> None:
+def test_what_lies_beside_them_is_somebody_elses_affair(unit: Unit, root: Path, tmp_path: Path) -> None:
     (root / QUADLETS).mkdir(parents=True)
     (root / QUADLETS / "other.container.d").symlink_to(tmp_path)
     (root / QUADLETS / "other.container").symlink_to("/nowhere")
+    (root / QUADLETS / "large.container").write_bytes(bytes((1 << 20) + 1))
+    os.mkfifo(root / QUADLETS / "pipe.container")
     assert unit("ts-ai", "--for", "quadlet", "--install", "--root", root, "--yes").code == 0
 
 
