@@ -300,7 +300,7 @@ def test_the_secret_that_tailscale_refuses_is_named_as_vault_toml_has_it(
     (root / "run/systemd/system").mkdir(parents=True)
     (programs := tmp_path / "programs").mkdir()
     entry = f'{{"MESSAGE": "authentication key invalid", "_SYSTEMD_UNIT": "{stem}.service", "__MONOTONIC_TIMESTAMP": "9"}}'
-    shows = f"Id={stem}.service\nInactiveExitTimestampMonotonic=1"
+    shows = f"Id={stem}.service\nInactiveExitTimestampMonotonic=10\nConditionTimestampMonotonic=8"
     for program, said in (("systemctl", shows), ("journalctl", entry)):
         (programs / program).write_text(f"#!/bin/sh\necho '{said}'\n")
         (programs / program).chmod(0o755)

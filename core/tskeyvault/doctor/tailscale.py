@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tskeyvault.credentials import table
@@ -54,11 +54,7 @@ _MEANINGS = (
 def failures(host: Host) -> Iterator[Finding]:
     """Yield what went wrong since each service with a Tailscale key, or named so, was started the last time."""
     concerned = {unit.name: unit for unit in host.units if _is_concerned(unit)}
-    began = {
-        found["Id"]: int(found.get("InactiveExitTimestampMonotonic") or 0)
-        for found in host.services
-        if found.get("Id") in concerned
-    }
+    began = {found["Id"]: _began(found) for found in host.services if found.get("Id") in concerned}
     if not began:
         return
     told = set()
@@ -69,6 +65,16 @@ def failures(host: Host) -> Iterator[Finding]:
                 told.add((name, meaning))
                 repair = _repair(host, concerned[name], meaning)
                 yield Finding("tailscale", shown(name), meaning.means, repair)
+
+
+def _began(found: Mapping[str, str]) -> int:
+    """Return when the service began to start, in microseconds.
+
+    systemd notes that it has left "inactive" only after it has begun the first process, which may have said all
+    by then; it looks at the conditions of the unit before that, and again at a start that came to nothing.
+    """
+    keys = ("InactiveExitTimestampMonotonic", "ConditionTimestampMonotonic")
+    return min((int(found[key]) for key in keys if found.get(key, "0") != "0"), default=0)
 
 
 def _is_concerned(unit: Unit) -> bool:
