@@ -155,12 +155,17 @@ def is_unit(text: str) -> bool:
     return _UNIT.fullmatch(text) is not None and len(text) <= _MAX_UNIT
 
 
+def is_credential(text: str) -> bool:
+    """Tell whether *text* may be the ID of a systemd credential."""
+    return not holds_key(text) and _CREDENTIAL.fullmatch(text) is not None
+
+
 def credential(text: str) -> str:
     """Return *text* when it may be the ID of a systemd credential: letters, digits and ``_.@-``, at most 80.
 
     Raises NameInvalidError.
     """
-    if holds_key(text) or not _CREDENTIAL.fullmatch(text):
+    if not is_credential(text):
         raise NameInvalidError(f"credential '{shown(text)}': letters, digits and _.@- only, at most 80")
     return text
 

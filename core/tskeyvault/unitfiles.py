@@ -54,6 +54,11 @@ class Unit(NamedTuple):
         """Its name without the ending and the mark of a template."""
         return self.name.removesuffix(".service").rstrip("@")
 
+    @property
+    def is_template(self) -> bool:
+        """Several instances of it may run."""
+        return self.name.endswith("@.service")
+
     def settings(self, key: str, section: str = "Service") -> list[Line]:
         """Return the lines that count of a setting that can be given several times: an empty one undoes those before."""
         found: list[Line] = []

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from . import names
+from .credentials.table import SOCKET
+from .errors import NameInvalidError
 from .names import Reference
 from .unitfiles import Line, Unit
 
@@ -31,17 +34,24 @@ class Import(NamedTuple):
 
     is_encrypted: bool = False
     """The units have to decrypt it themselves, before they start."""
+    is_whole: bool = True
+    """Units need nothing else of the file."""
 
     @property
     def name(self) -> str:
-        """What the delivered file is called."""
+        """What the delivered file is called: like this one, as far as vault.toml may name a file so."""
         own = os.path.basename(self.path)
-        return own.removesuffix(".age") if self.is_encrypted else own
+        own = own.removesuffix(".age") if self.is_encrypted else own
+        return own if _is_file(own) else _plain(own, "key")
 
 
 def service_of(unit: Unit) -> str:
     """Return what *unit* is called in ``vault.toml``."""
-    return re.sub(r"[^\w.@-]", "-", unit.stem).lstrip(".-") or "service"
+    return _plain(unit.stem, "service")
+
+
+def _plain(text: str, otherwise: str) -> str:
+    return re.sub(r"[^\w.@-]", "-", text, flags=re.ASCII).lstrip(".-") or otherwise
 
 
 def names_path(value: str, path: str) -> bool:
@@ -51,21 +61,26 @@ def names_path(value: str, path: str) -> bool:
 
 def advice(unit: Unit, imported: Import, command: str) -> Iterator[Advice]:
     """Yield what to change in *unit* where it names the file; *command* is ``vault`` as an absolute path, with options."""
-    naming = [line for line in unit.lines if names_path(line.value, imported.path)]
+    asking = credentials(unit, imported)
+    for line in asking.values():
+        yield Advice(line.path, line.number, f"{line.key}={line.value}", (_asks(line),))
+    naming = [line for line in _naming(unit, imported) if line not in asking.values()]
     if not naming:
         return
     service, directories = service_of(unit), unit.words("RuntimeDirectory")
-    directory = f"/run/{directories[0] if directories else service}"
+    # One of each instance: what several shared would go when the first of them stops.
+    own = "%N" if unit.is_template else service
+    directory = f"/run/{directories[0] if directories else own}"
     where = f" --directory {directory}" if len(directories) > 1 else ""
-    new = [] if directories else [f"RuntimeDirectory={service}", "RuntimeDirectoryMode=0700"]
+    new = [] if directories else [f"RuntimeDirectory={own}", "RuntimeDirectoryMode=0700"]
     new.append(f"ExecStartPre=+{command} materialize {service}{where}")
     delivered = f"{directory}/{imported.name}"
-    credentials = [line.value.partition(":")[0] for line in naming if line.key == "LoadCredential"]
+    gone = [line.value.partition(":")[0] for line in naming if line.key == "LoadCredential"]
     for line in unit.lines:
         if line in naming:
             kept = tuple(_in_place(line, imported, delivered))
-        elif any(_credential(line, name) for name in credentials):
-            kept = (_of_credentials(line, credentials, delivered),)
+        elif any(_credential(line, name) for name in gone):
+            kept = (_of_credentials(line, gone, delivered),)
         else:
             continue
         if line.section == "Service":
@@ -75,8 +90,36 @@ def advice(unit: Unit, imported: Import, command: str) -> Iterator[Advice]:
         yield Advice(naming[0].path, 0, "", ("[Service]", *new))
 
 
+def credentials(unit: Unit, imported: Import) -> dict[str, Line]:
+    """Return by ID the lines of *unit* that load the file as a credential, which the vault's own server can give it."""
+    if "" not in imported.secrets or imported.is_encrypted:
+        return {}
+    loads = (line for line in unit.settings("LoadCredential") if names_path(line.value, imported.path))
+    ids = ((line.value.partition(":")[0], line) for line in loads)
+    return {key: line for key, line in ids if names.is_credential(key)}
+
+
+def _naming(unit: Unit, imported: Import) -> list[Line]:
+    return [line for line in unit.lines if names_path(line.value, imported.path)]
+
+
+def _asks(line: Line) -> str:
+    return f"LoadCredential={line.value.partition(':')[0]}:{SOCKET}"
+
+
 def table(unit: Unit, imported: Import) -> list[str]:
     """Return the lines of ``vault.toml`` that let *unit* get what was imported."""
+    asking = credentials(unit, imported)
+    whole = [] if unit.name == f"{service_of(unit)}.service" else [f"units = [{json.dumps(unit.name)}]"]
+    if asking:
+        ids = ", ".join(f"{_key(key)} = {_quoted(imported.secrets[''])}" for key in asking)
+        whole.append(f"credentials = {{ {ids} }}")
+    lines = [f"[services.{_key(service_of(unit))}]", *whole] if whole else []
+    in_files = any(line not in asking.values() for line in _naming(unit, imported))
+    return lines + (_file_table(unit, imported) if in_files else [])
+
+
+def _file_table(unit: Unit, imported: Import) -> list[str]:
     lines = [f"[services.{_key(service_of(unit))}.files.{_key(imported.name)}]"]
     if "" in imported.secrets:
         return [*lines, f"secret = {_quoted(imported.secrets[''])}"]
@@ -90,10 +133,20 @@ def _in_place(line: Line, imported: Import, delivered: str) -> Iterator[str]:
     """Yield what stands in the place of *line*, which names the file."""
     decrypts = imported.is_encrypted and line.key == "ExecStartPre"
     if line.key == "EnvironmentFile":
+        if not imported.is_whole:
+            yield f"{line.key}={line.value}"
         # systemd reads it before every line of the unit, so also before the one that writes it.
         yield f"EnvironmentFile=-{delivered}"
     elif line.key != "LoadCredential" and not decrypts:  # a credential has to be there before the first line
         yield f"{line.key}={re.sub(_whole(imported.path), lambda _: delivered, line.value)}"
+
+
+def _is_file(name: str) -> bool:
+    try:
+        names.component(name, "file")
+    except NameInvalidError:
+        return False
+    return True
 
 
 def _credential(line: Line, name: str) -> bool:

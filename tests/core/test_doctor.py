@@ -5,15 +5,19 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from support.nested import nested
 from support.vaults import PATH, made_key
 from tskeyvault import doctor
+from tskeyvault.cli import terminal
 from tskeyvault.doctor.finding import Finding
 from tskeyvault.doctor.host import Host
+from tskeyvault.vault import Place, opened
 
 PROGRAM = f"{shlex.quote(sys.executable)} -m tskeyvault"
 KEYS = "etc/tailscale-keys"
@@ -218,6 +222,12 @@ def test_what_is_broken_is_found_and_its_repair_repairs_it(root: Path, name: str
     assert found(root, broken.check) == []
 
 
+def test_folders_in_folders_do_not_end_the_check(root: Path) -> None:
+    (root / KEYS / "b").touch(0o644)
+    with nested(root / KEYS, 1200):
+        assert [finding.thing.endswith("/b") for finding in found(root, "key-files")] == [True]
+
+
 @pytest.mark.parametrize("name", SEEN)
 def test_what_is_broken_is_found_with_its_repair(root: Path, name: str) -> None:
     broken = SEEN[name]
@@ -269,6 +279,41 @@ def test_the_repair_of_a_plain_file_is_the_import_for_its_kind(root: Path, line:
     unit(root, "old", line)
     (finding,) = found(root, "unit-files")
     assert kind in finding.repair
+
+
+ASKS = "LoadCredential=tskey:/run/vault/credentials.sock"
+REFUSED_KEYS = {
+    "a credential": ("asks", [ASKS], "asked/key"),
+    "a credential of a service that lists the unit": ("other", [ASKS], "asked/key"),
+    "a credential that nothing gives": ("stranger", [ASKS], "NAME"),
+    "a file": ("filed", ["RuntimeDirectory=filed", "ExecStartPre=+vault materialize filed"], "filed/key"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_KEYS)
+def test_the_secret_that_tailscale_refuses_is_named_as_vault_toml_has_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What systemd says is what a stand-in says: a real one, with its journal, is in test_migration.py."""
+    stem, lines, secret = REFUSED_KEYS[name]
+    unit(root, stem, *lines, "ExecStart=/usr/local/bin/sidecar")
+    (root / "run/systemd/system").mkdir(parents=True)
+    (programs := tmp_path / "programs").mkdir()
+    entry = f'{{"MESSAGE": "authentication key invalid", "_SYSTEMD_UNIT": "{stem}.service", "__MONOTONIC_TIMESTAMP": "9"}}'
+    shows = f"Id={stem}.service\nInactiveExitTimestampMonotonic=10\nConditionTimestampMonotonic=8"
+    for program, said in (("systemctl", shows), ("journalctl", entry)):
+        (programs / program).write_text(f"#!/bin/sh\necho '{said}'\n")
+        (programs / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    (tmp_path / "vault/secrets").mkdir(parents=True)
+    (tmp_path / "vault/vault.toml").write_text(
+        f'[vault]\nformat = 1\nid = "{"0" * 32}"\n[services.asks]\nunits = ["asks.service", "other.service"]\n'
+        'credentials = { tskey = "asked/key" }\nfiles.other.secret = "other/key"\n'
+        '[services.filed]\nfiles.tskey.secret = "filed/key"\ncredentials = { x = "credential/key" }\n'
+    )
+    with opened(Place(str(tmp_path / "vault")), os.environ, terminal.USER) as vault:
+        (finding,) = doctor.run(replace(host(root), found=vault), ["tailscale"]).findings
+    assert f" insert --force {secret} && systemctl restart {stem}.service" in finding.repair
 
 
 def test_a_key_is_never_in_what_is_said(root: Path) -> None:

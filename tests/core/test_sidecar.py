@@ -92,6 +92,7 @@ ATTACKS = {
     "a container with a line": 'containers = ["a\\n"]',
     "a container with a specifier": 'containers = ["%n"]',
     "a container of capital letters": 'containers = ["Web"]',
+    "all containers that begin alike": 'containers = ["web-"]',
     "itself": 'containers = ["ts-ai"]',
     "a container twice": 'containers = ["a", "a"]',
     "more than is printed": f'arguments = ["--accept-routes={"a" * 501}"]',

@@ -15,6 +15,8 @@ OWN = ("RuntimeDirectory=web", "RuntimeDirectoryMode=0700")
 DELIVERED = "/run/web/container-key"
 AGE = Import(f"{OLD}.age", {"": Reference("", "a")}, is_encrypted=True)
 FILE = Import(OLD, {"": Reference("", "a")})
+VARIABLES = Import(OLD, {"A": Reference("", "a")})
+ASKS = "LoadCredential=k:/run/vault/credentials.sock"
 
 UNITS = {
     "a plain path": (FILE, ["[Service]", f"ExecStart=/bin/x --key={OLD} -v"], [*OWN, NEW, f"ExecStart=/bin/x --key={DELIVERED} -v"]),
@@ -33,7 +35,33 @@ UNITS = {
     "a credential": (
         FILE,
         ["[Service]", f"LoadCredential=k:{OLD}", "ExecStart=/bin/x ${CREDENTIALS_DIRECTORY}/k %d/k"],
-        [*OWN, NEW, f"ExecStart=/bin/x {DELIVERED} {DELIVERED}"],
+        [ASKS],
+    ),
+    "a credential that comes from the socket already": (FILE, ["[Service]", ASKS], []),
+    "a credential and a path": (
+        FILE,
+        ["[Service]", f"LoadCredential=k:{OLD}", f"ExecStart=/bin/x %d/k {OLD}"],
+        [ASKS, *OWN, NEW, f"ExecStart=/bin/x %d/k {DELIVERED}"],
+    ),
+    "a credential by a name that the vault has for none": (
+        FILE,
+        ["[Service]", f"LoadCredential=%n:{OLD}", "ExecStart=/bin/x %d/%n"],
+        [*OWN, NEW, f"ExecStart=/bin/x {DELIVERED}"],
+    ),
+    "an environment file as a credential": (
+        VARIABLES,
+        ["[Service]", f"LoadCredential=k:{OLD}", "ExecStart=/bin/x ${CREDENTIALS_DIRECTORY}/k"],
+        [*OWN, NEW, f"ExecStart=/bin/x {DELIVERED}"],
+    ),
+    "an environment file with more in it": (
+        VARIABLES._replace(is_whole=False),
+        ["[Service]", f"EnvironmentFile={OLD}"],
+        [*OWN, NEW, f"EnvironmentFile={OLD}", f"EnvironmentFile=-{DELIVERED}"],
+    ),
+    "a file by a name that the vault has for none": (
+        FILE._replace(path="/srv/.env"),
+        ["[Service]", "EnvironmentFile=/srv/.env"],
+        [*OWN, NEW, "EnvironmentFile=-/run/web/env"],
     ),
     "a volume of quadlet": (
         FILE,
@@ -72,12 +100,65 @@ def test_the_table_of_the_service_is_toml_whatever_the_names_are(tmp_path: Path)
 
     path = tmp_path / "etc/systemd/system/a:b@.service"
     path.parent.mkdir(parents=True)
-    path.write_text(f"[Service]\nEnvironmentFile={OLD}\n")
+    path.write_text("[Service]\nEnvironmentFile=/x/side car.env\n")
     (unit,) = unitfiles.services(str(tmp_path))
     imported = Import("/x/side car.env", {"A": Reference("", 'quo"te'), "B": Reference("pass", "b/c")})
     found = tomllib.loads("\n".join(unitlines.table(unit, imported)))
     values = {"A": 'quo"te', "B": "pass:b/c"}
-    assert found == {"services": {"a-b": {"files": {"side car.env": {"format": "env", "values": values}}}}}
+    assert found == {
+        "services": {
+            "a-b": {"units": ["a:b@.service"], "files": {"side car.env": {"format": "env", "values": values}}}
+        }
+    }
+
+
+TABLES: dict[str, tuple[str, list[str], dict[str, object]]] = {
+    "a credential": ("web.service", [f"LoadCredential=k:{OLD}"], {"credentials": {"k": "a"}}),
+    "two, in a template": (
+        "web@.service",
+        [f"LoadCredential=k:{OLD}", f"LoadCredential=a.b:{OLD}"],
+        {"units": ["web@.service"], "credentials": {"k": "a", "a.b": "a"}},
+    ),
+    "a credential and a path": (
+        "web.service",
+        [f"LoadCredential=k:{OLD}", f"ExecStart=/bin/x {OLD}"],
+        {"credentials": {"k": "a"}, "files": {"container-key": {"secret": "a"}}},
+    ),
+    "a path in a template": (
+        "web@.service",
+        [f"ExecStart=/bin/x {OLD}"],
+        {"units": ["web@.service"], "files": {"container-key": {"secret": "a"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_what_is_printed_for_vault_toml_is_taken_there_and_gives_it_to_that_unit(
+    tmp_path: Path, name: str
+) -> None:
+    import tomllib
+
+    from tskeyvault import services
+
+    file, lines, wanted = TABLES[name]
+    path = tmp_path / "etc/systemd/system" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(["[Service]", *lines, ""]))
+    (unit,) = unitfiles.services(str(tmp_path))
+    found = tomllib.loads("\n".join(unitlines.table(unit, FILE)))
+    assert found == {"services": {"web": wanted}}
+    assert services.service("web", found["services"]["web"]).units == (file,)
+
+
+def test_each_instance_of_a_template_gets_a_directory_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "etc/systemd/system/web@.service"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"[Service]\nExecStart=/bin/x {OLD}\n")
+    (unit,) = unitfiles.services(str(tmp_path))
+    (change,) = unitlines.advice(unit, FILE, COMMAND)
+    assert change.new == (
+        "RuntimeDirectory=%N", "RuntimeDirectoryMode=0700", NEW, "ExecStart=/bin/x /run/%N/container-key",
+    )  # fmt: skip
 
 
 def test_drop_ins_count_after_the_file_and_an_earlier_folder_stands_for_a_later(tmp_path: Path) -> None:

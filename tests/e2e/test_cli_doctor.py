@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
+from support import needs
 from support.documents import CHECKOUT
+from support.nested import nested
 from support.terminal import Terminal
-from support.vaults import Result, copy_world, made_key, make_vault, run_python, run_vault
+from support.vaults import PATH, Result, copy_world, made_key, make_vault, run_python, run_vault
 from tskeyvault.doctor import CHECKS as ALL_CHECKS
 
 CHECKS = ("identities", "vault", "recipients", "readers", "expiry", "plugins", "work-tree", "hooks")
@@ -224,9 +226,34 @@ def test_hostile_files_beside_the_vault_do_not_hold_it_up(vault: Path) -> None:
     assert done.code == 1
     assert b"a\\nb\\x1b[2J: holds a key in plain" in done.out
     assert b"-inum" in done.out
-    assert "not checked: work-tree: 1 files are larger than 64 MiB" in done.err
+    assert f"work-tree: files that were not looked at: 1 larger than 64 MiB, as '{vault}/huge'" in done.err
     assert key not in done.out + done.err.encode()
     assert b"\x1b" not in done.out
+
+
+def test_folders_in_folders_in_folders_hide_nothing(vault: Path) -> None:
+    (vault / "b").mkdir()
+    too_long_for_a_path = 2100
+    with nested(vault, 1500) as last, nested(vault / "b", too_long_for_a_path):
+        with open(os.open("key", os.O_WRONLY | os.O_CREAT, dir_fd=last), "wb") as file:
+            file.write(made_key())
+        done = doctor(vault, "work-tree")
+    assert (done.code, done.out.count(b"holds a key in plain")) == (1, 1), done.err
+    assert "not looked at: 1 cannot be read" in done.err
+
+
+def test_a_file_that_cannot_be_read_hides_none_that_comes_after_it(vault: Path) -> None:
+    (vault / "a").touch(mode=0)
+    (vault / "b").write_bytes(made_key())
+    bare = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    if bare:
+        needs.program("setpriv")
+    argv = [*bare, sys.executable, "-m", "tskeyvault", "--vault", str(vault), "doctor", "work-tree"]
+    env = {**os.environ, "PYTHONPATH": PATH}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert f"{vault}/b: holds a key in plain" in done.stdout
+    assert f"files that were not looked at: 1 cannot be read, as '{vault}/a'" in done.stderr
 
 
 PLUGIN = """

@@ -108,6 +108,18 @@ def test_one_variable_is_imported_by_its_name(vault: Path, old: Path) -> None:
     assert path.exists()
 
 
+def test_a_variable_that_vault_toml_refuses_is_refused_before_anything_is_written(
+    vault: Path, old: Path
+) -> None:
+    path = old / "sidecar.env"
+    path.write_text("TS_AUTHKEY=one\nPATH=/bin\n")
+    done = bring(vault, f"env:{path}", "t/", "--shred-source")
+    assert (done.code, "variable 'PATH' can make a program load code" in done.err) == (2, True), done.err
+    assert "hint: say it in the unit, Environment=PATH=" in done.err
+    assert (names(vault), path.exists()) == ([], True)
+    assert bring(vault, f"env:{path}", "t/", "--variable", "TS_AUTHKEY").code == 0
+
+
 def test_nothing_is_shredded_that_was_not_understood(vault: Path, old: Path) -> None:
     path = old / "sidecar.env"
     path.write_text("A=1\nbare\n")
@@ -115,6 +127,16 @@ def test_nothing_is_shredded_that_was_not_understood(vault: Path, old: Path) -> 
     assert (done.code, "line 2 of the file sets nothing" in done.err) == (2, True)
     assert (names(vault), path.exists()) == ([], True)
     assert "line 2 of the file sets nothing" in bring(vault, f"env:{path}", "t/").err
+
+
+def test_the_identity_that_opens_the_vault_is_not_shredded(vault: Path) -> None:
+    path = Path(os.environ["XDG_CONFIG_HOME"]).resolve() / "tskeyvault/identities"
+    before = path.read_bytes()
+    done = bring(vault, f"file:{path}", "t/identity", "--shred-source")
+    assert (done.code, "is an identity, without which the vault stays closed" in done.err) == (2, True), (
+        done.err
+    )
+    assert (path.read_bytes(), names(vault)) == (before, [])
 
 
 @pytest.mark.parametrize("armor", [[], ["--armor"]])
@@ -208,6 +230,7 @@ def test_what_cannot_be_written_into_the_vault_is_not_shredded(vault: Path, old:
 def test_a_secret_of_the_age_plugin_is_still_a_secret_and_not_a_file(vault: Path) -> None:
     done = bring(vault, "age:some/secret", "other")
     assert (done.code, "another program's store" in done.err) == (2, True)
+    assert "for a plain file, file:PATH or env:PATH" in done.err
 
 
 def test_what_the_old_guide_says_of_age_and_a_yubikey_does_not_work() -> None:

@@ -23,6 +23,28 @@ secret = "a"
 [services.ts-brief.sidecar]
 ephemeral = true
 """
+SERVICES += """
+[services.lock]
+files.tskey.secret = "a"
+sidecar = {}
+[services.asks]
+credentials = { tskey = "a", "b@c" = "b" }
+[services.both]
+credentials = { tskey = "a" }
+files.key.secret = "a"
+units = ["web.service", "worker@.service"]
+[services.ts-asks]
+credentials = { tskey = "a" }
+files.tskey.secret = "a"
+sidecar = {}
+[services.ts-sets]
+layout = "generations"
+files.tskey.secret = "a"
+sidecar = {}
+[services.sets]
+layout = "generations"
+files.key.secret = "a"
+"""
 UNIT = "[Service]\nExecStart=/bin/true\n"
 QUADLETS = "etc/containers/systemd"
 DROP_IN = "50-tskeyvault.conf"
@@ -108,6 +130,36 @@ def test_where_a_directory_has_to_be_named_it_is_said(
     assert said in done.err
     assert "hint: " in done.err
     assert "--directory" in done.err
+
+
+SOCKET = "/run/vault/credentials.sock"
+FROM_SOCKET = {
+    "credentials alone": (
+        "asks", "asks.service", [f"LoadCredential=tskey:{SOCKET}", f"LoadCredential=b@c:{SOCKET}"]
+    ),
+    "credentials and files": (
+        "both", "web.service", ["RuntimeDirectory=web", "RuntimeDirectoryMode=0700", PRE, f"LoadCredential=tskey:{SOCKET}"]
+    ),
+    "an instance": (
+        "both", "worker@1.service", ["RuntimeDirectory=%N", "RuntimeDirectoryMode=0700", PRE, f"LoadCredential=tskey:{SOCKET}"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FROM_SOCKET)
+def test_a_drop_in_asks_the_socket_for(unit: Unit, tmp_path: Path, case: str) -> None:
+    service, name, wanted = FROM_SOCKET[case]
+    (tmp_path / "x.service").write_text(f"{UNIT}ExecStartPre=/bin/true\n")
+    done = unit(service, "--for", "systemd", "--unit", name, "--from", tmp_path / "x.service")
+    assert done.code == 0, done.err
+    lines = done.out.decode().splitlines()[3:]
+    assert [line.split("=", 1)[0] if line.startswith("Exec") else line for line in lines] == [
+        *wanted,
+        LONGER,
+        LIMIT,
+    ]
+    assert f"hint: credentials come from {SOCKET}" in done.err
+    assert ("run before this one, without the secrets" in done.err) == (PRE in wanted)
 
 
 def test_the_commands_name_program_vault_and_identity_in_full(unit: Unit, tmp_path: Path) -> None:
@@ -216,10 +268,12 @@ def test_no_link_is_followed_when_installing(unit: Unit, root: Path, tmp_path: P
     assert installed(root) == {}
 
 
-def test_a_link_beside_them_is_somebody_elses_affair(unit: Unit, root: Path, tmp_path: Path) -> None:
+def test_what_lies_beside_them_is_somebody_elses_affair(unit: Unit, root: Path, tmp_path: Path) -> None:
     (root / QUADLETS).mkdir(parents=True)
     (root / QUADLETS / "other.container.d").symlink_to(tmp_path)
     (root / QUADLETS / "other.container").symlink_to("/nowhere")
+    (root / QUADLETS / "large.container").write_bytes(bytes((1 << 20) + 1))
+    os.mkfifo(root / QUADLETS / "pipe.container")
     assert unit("ts-ai", "--for", "quadlet", "--install", "--root", root, "--yes").code == 0
 
 
@@ -233,12 +287,23 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a text that is not there": (("web", "--for", "systemd", "--unit", "x.service", "--from", "/nowhere"), 3, "'/nowhere'"),
     "options of podman for systemd": (("web", "--for", "systemd", "--userspace"), 2, "does not go with --for systemd"),
     "options of systemd for quadlet": (("ts-ai", "--for", "quadlet", "--directory", "/run/x"), 2, "does not go with --for quadlet"),
-    "an installed compose file": (("ts-ai", "--for", "compose", "--install"), 2, "a compose file is yours"),
+    "an installed compose file": (("ts-ai", "--for", "compose", "--install"), 2, "the configuration is yours"),
     "an image that is none": (("ts-ai", "--for", "quadlet", "--image", "x\nPodmanArgs=--privileged"), 2, "--image"),
     "a state with options": (("ts-ai", "--for", "quadlet", "--state", "/a:/b:rw"), 2, "--state"),
     "a state that is relative": (("ts-ai", "--for", "compose", "--state", "a"), 2, "--state"),
     "a key as an argument": (("ts-ai", "--for", "quadlet", "--argument=--auth-key=x"), 2, "is given by other means"),
     "a port that is none": (("ts-ai", "--for", "quadlet", "--publish", "80"), 2, "--publish"),
+    "a unit that gets no credentials": (("asks", "--for", "systemd", "--unit", "x.service", "--from", "/dev/null"), 2, "would be refused the credentials: vault.toml gives them to asks.service"),
+    "a directory without files": (("asks", "--for", "systemd", "--directory", "/run/x", "--from", "/dev/null"), 2, "has no files"),
+    "credentials for a quadlet": (("asks", "--for", "quadlet"), 2, "cannot give service 'asks' its credentials"),
+    "credentials for a sidecar": (("ts-asks", "--for", "quadlet"), 2, "cannot give service 'ts-asks' its credentials"),
+    "credentials for compose": (("ts-asks", "--for", "compose"), 2, "cannot give service 'ts-asks' its credentials"),
+    "credentials for a sidecar of NixOS": (("ts-asks", "--for", "nixos"), 2, "cannot give service 'ts-asks' its credentials"),
+    "generations for a quadlet": (("ts-sets", "--for", "quadlet"), 2, "--for quadlet knows no layout 'generations'"),
+    "somebody else's directory for a quadlet": (("lock", "--for", "quadlet"), 2, "'/run/lock' is there"),
+    "somebody else's directory for compose": (("lock", "--for", "compose"), 2, "'/run/lock' is there, and nothing was delivered there for 'lock'"),
+    "generations for compose": (("ts-sets", "--for", "compose"), 2, "--for compose knows no layout 'generations'"),
+    "generations for NixOS": (("sets", "--for", "nixos"), 2, "--for nixos knows no layout 'generations'"),
     "no time": (("ts-ai", "--for", "quadlet", "--timeout", "0"), 2, "--timeout"),
 }  # fmt: skip
 

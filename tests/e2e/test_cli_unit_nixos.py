@@ -48,6 +48,14 @@ secret = "tailscale/config"
 [services.temp.sidecar]
 ephemeral = true
 
+[services.asks]
+credentials = { tskey = "tailscale/web-key", "in" = "db/password" }
+units = ["asks.service", "other.service"]
+[services.both]
+credentials = { tskey = "tailscale/web-key" }
+[services.both.files.key]
+secret = "one"
+
 [services.again.files.tskey]
 secret = "tailscale/again"
 [services.again.sidecar]
@@ -186,7 +194,17 @@ def printed(vault: Path, service: str, *options: str) -> Result:
 def evaluated(vault: Path, nix: Nix, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Evaluated]:
     """Give what NixOS gets of what is printed for each service; every one of them is parsed by itself, too."""
     scratch = tmp_path_factory.mktemp("printed")
-    names = ["web", "page", "two", "ai", "temp", "again", *(f"h{number}" for number in range(len(HOSTILE)))]
+    names = [
+        "web",
+        "page",
+        "two",
+        "asks",
+        "both",
+        "ai",
+        "temp",
+        "again",
+        *(f"h{number}" for number in range(len(HOSTILE))),
+    ]
     texts = {}
     for name in names:
         done = printed(vault, name)
@@ -246,6 +264,18 @@ def test_each_of_the_units_of_a_service_gets_it(evaluated: Mapping[str, Evaluate
             "directory": f"/run/{unit}",
             "files": {"key": a_file("one", format="line")},
         }
+
+
+def test_credentials_come_from_the_socket(vault: Path, evaluated: Mapping[str, Evaluated]) -> None:
+    socket = "/run/vault/credentials.sock"
+    found = {name: evaluated["asks"].services[name]["serviceConfig"] for name in ("asks", "other")}
+    assert set(evaluated["asks"].services) == set(found)
+    for config in found.values():
+        assert config == {"LoadCredential": [f"tskey:{socket}", f"in:{socket}"]}
+    both = evaluated["both"].services["both"]["serviceConfig"]
+    assert both["LoadCredential"] == [f"tskey:{socket}"]
+    assert delivered(evaluated["both"], "both")["files"] == {"key": a_file("one")}
+    assert f"hint: credentials come from {socket}" in printed(vault, "asks").err
 
 
 def test_the_text_of_a_template_stays_what_it_is(evaluated: Mapping[str, Evaluated]) -> None:

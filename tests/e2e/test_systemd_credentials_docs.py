@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from support import documents
-from support.host import DOCUMENT, KEY, Host
+from support.host import DOCUMENT, KEY, VAULT, Host
 
 SERVER = "tskeyvault-credentials"
 SERVED = "sidecar-credential.service"
@@ -36,6 +36,18 @@ def test_the_service_reads_exactly_its_key_and_a_restart_brings_the_new_one(host
     host.insert(KEY)
     host.machine.run("systemctl", "restart", unit)
     assert host.proof(unit).sha256 == host.digest() != proof.sha256
+
+
+def test_a_unit_that_is_there_gets_its_credential_by_a_drop_in(host: Host) -> None:
+    argv = ("/opt/tskeyvault/bin/vault", "--vault", VAULT, "unit", "sidecar-credential", "--for", "systemd")
+    text = documents.units(DOCUMENT)[SERVED].replace("LoadCredential=tskey:/run/vault/credentials.sock\n", "")
+    host.install(SERVED, text)
+    host.machine.run(*argv, "--install", "--yes")
+    outcome = host.machine.start(SERVED)
+    assert outcome.ok, outcome.journal
+    assert host.proof(SERVED).sha256 == host.digest()
+    host.stop(SERVED)
+    host.machine.run(*argv, "--uninstall", "--yes")
 
 
 @pytest.mark.parametrize("name", [f"{SERVER}.socket", f"{SERVER}.service", SERVED, SEALED])

@@ -120,6 +120,21 @@ def test_it_does_not_start_when_its_key_fails(host: Host, unit: Case) -> None:
     assert host.machine.run("find", "/run", "-name", "tskey").stdout == ""
 
 
+@pytest.mark.parametrize("unit", ["root"], indirect=True)
+def test_an_install_that_was_cut_off_before_systemd_knew_is_finished_by_the_next(
+    host: Host, unit: Case
+) -> None:
+    install(host, unit)
+    path = f"/etc/systemd/system/{unit.name}.d/{DROP_IN}"
+    text = host.machine.path(path).read_text()
+    host.machine.run("rm", path)
+    host.machine.run("systemctl", "daemon-reload")
+    host.machine.write(path, text)
+    assert install(host, unit) == "vault: nothing to do: it is installed so\n"
+    known = host.machine.run("systemctl", "show", "--property=DropInPaths", unit.name).stdout
+    assert path in known
+
+
 ODD = """o dd %h $HOME ${X} 'a "b" ; #"""
 
 

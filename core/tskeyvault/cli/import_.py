@@ -41,7 +41,10 @@ def run(options: Namespace) -> int:
         raise UsageError("--variable and --shred-source are for plain files", "--move removes from a store")
     source, target = names.folder(options.source), names.folder(options.target)
     if not (is_housed(source.plugin) or is_housed(target.plugin)) or source.plugin == target.plugin:
-        raise UsageError("one of both has to be another program's store", "vault mv and cp do the rest")
+        raise UsageError(
+            "one of both has to be another program's store",
+            "vault mv and cp do the rest; for a plain file, file:PATH or env:PATH",
+        )
     limits.protect_memory()
     with (
         opened(place(options), os.environ, terminal.USER, source.plugin) as here,

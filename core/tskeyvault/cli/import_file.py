@@ -4,8 +4,9 @@ import os
 from argparse import Namespace
 
 from tskeyvault import binding, envfile, limits, local, names, plainfile, transfer, unitfiles, unitlines
+from tskeyvault.credentials import table
 from tskeyvault.envfile import Variables
-from tskeyvault.errors import UsageError
+from tskeyvault.errors import NameInvalidError, UsageError
 from tskeyvault.journal import Note
 from tskeyvault.names import Reference, shown
 from tskeyvault.plainfile import PlainFile
@@ -50,6 +51,7 @@ def run(options: Namespace, how: str) -> int:
         opened(_place(options, how), os.environ, terminal.USER, target.plugin) as vault,
     ):
         if options.shred_source:
+            _refuse_identity(file, options)
             file.refuse_shredding()
         found = _secrets(vault, file, how, options)
         secrets = _named(found, file, options.target, target)
@@ -63,7 +65,9 @@ def run(options: Namespace, how: str) -> int:
         if options.shred_source:
             file.shred()
     _tell(file, how, found, shredded=options.shred_source)
-    _units(Import(file.path, secrets, how == "age"), program.command(vault.directory))
+    # Otherwise the units go on reading the rest of the file.
+    whole = options.variable is None or set(envfile.parse(file.content).values) == {options.variable}
+    _units(Import(file.path, secrets, how == "age", whole), program.command(vault.directory))
     return 0
 
 
@@ -94,9 +98,20 @@ def _decrypted(vault: Vault, file: PlainFile, given: Place) -> bytes:
         plugins.close()
 
 
+def _refuse_identity(file: PlainFile, options: Namespace) -> None:
+    """Refuse to shred what opens the vault that it would be in. Raises UsageError."""
+    if any(os.path.realpath(it) == file.path for it in local.identities(place(options).identity, os.environ)):
+        raise UsageError(
+            f"'{shown(file.path)}' is an identity, without which the vault stays closed",
+            "it stays where it is",
+        )
+
+
 def _variables(found: Variables, options: Namespace) -> dict[str, bytes]:
     """Return the variables to import, which are all or the one that was named. Raises UsageError."""
     wanted = {key: data for key, data in found.values.items() if options.variable in {None, key}}
+    for key in wanted:
+        _refuse_variable(key)
     if options.variable is not None and not wanted:
         known = shown(", ".join(found.values)) or "none"
         raise UsageError(f"the file has no variable '{shown(options.variable)}'", f"it has: {known}")
@@ -114,6 +129,15 @@ def _variables(found: Variables, options: Namespace) -> dict[str, bytes]:
     for key in (key for key, data in wanted.items() if not data):
         terminal.warn(f"variable '{key}' is empty: left out")
     return {key: data for key, data in wanted.items() if data}
+
+
+def _refuse_variable(key: str) -> None:
+    """Refuse what vault.toml would: with it nothing of the vault could be read any more. Raises NameInvalidError."""
+    try:
+        names.variable(key)
+    except NameInvalidError as error:
+        hint = f"say it in the unit, Environment={key}=…, and take it out of the file; or import others by --variable"
+        raise NameInvalidError(error.message, hint) from None
 
 
 def _named(found: dict[str, bytes], file: PlainFile, text: str, target: Reference) -> dict[str, Reference]:
@@ -153,6 +177,8 @@ def _units(imported: Import, command: str) -> None:
     for unit, advice in found:
         terminal.lines(["vault.toml", *(f"  + {line}" for line in unitlines.table(unit, imported))])
         terminal.lines(line for change in advice for line in _change(change))
+    if any(unitlines.credentials(unit, imported) for unit, _ in found):
+        terminal.hint(table.SERVED)
     terminal.hint("then: systemctl daemon-reload, and restart them")
 
 

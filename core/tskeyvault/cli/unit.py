@@ -5,6 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 
 from tskeyvault import names
+from tskeyvault.credentials import table
 from tskeyvault.errors import UsageError
 from tskeyvault.services import Service
 from tskeyvault.units import compose, install, manager, nixos, order, quadlet, sidecar, systemd
@@ -112,7 +113,10 @@ def run(options: Namespace) -> int:
 def _nixos(options: Namespace) -> int:
     with opened(vault_place(options), os.environ, terminal.USER) as vault:
         service = vault.settings.service(options.service)
+    _refuse_unsayable(service, options)
     terminal.lines(nixos.nixos(options.service, service).splitlines())
+    if service.credentials:
+        terminal.hint(table.SERVED)
     terminal.hint(
         f"docs/nixos.md says how to import the modules that know these options; here: {nixos.MODULES}"
     )
@@ -123,15 +127,19 @@ def _systemd(service: Service, delivery: Delivery, options: Namespace) -> list[P
     units = options.unit or service.units or [f"{options.service}.service"]
     if options.text and len(units) > 1:
         raise UsageError("--from is the text of one unit", "--unit names it")
+    if options.directory and not service.files:
+        raise UsageError(f"service '{options.service}' has no files, which --directory is for")
     directory = os.path.abspath(options.directory) if options.directory else ""
     found = []
     for name in dict.fromkeys(units):
         unit = systemd.existing(names.unit(name), options.text or "")
-        if unit.prepares:
+        if unit.prepares and service.files:
             terminal.warn(
                 f"unit '{name}' has ExecStartPre= of its own: they run before this one, without the secrets"
             )
-        found.append(systemd.drop_in(unit, delivery, directory))
+        found.append(systemd.drop_in(unit, service, delivery, directory))
+    if service.credentials:
+        terminal.hint(table.SERVED)
     return found
 
 
@@ -152,10 +160,26 @@ _KINDS: dict[str, Callable[[Service, Delivery, Namespace], list[Piece]]] = {
 }
 
 
+def _refuse_unsayable(service: Service, options: Namespace) -> None:
+    """Refuse what a container cannot have, and what the modules of NixOS have no option for. Raises UsageError."""
+    name, kind = options.service, options.kind
+    if service.layout == "generations":
+        raise UsageError(
+            f"--for {kind} knows no layout 'generations', which service '{name}' has",
+            'a service of its own with layout = "files", or --for systemd',
+        )
+    if service.credentials and (service.sidecar or kind != "nixos"):
+        raise UsageError(
+            f"--for {kind} cannot give service '{name}' its credentials: containers get files",
+            "files in vault.toml, or --for systemd for a unit that is no container",
+        )
+
+
 def _sidecar(service: Service, options: Namespace) -> sidecar.Sidecar:
+    _refuse_unsayable(service, options)
     if service.sidecar is None:
-        table = f"[services.{options.service}.sidecar]"
-        raise UsageError(f"service '{options.service}' is no sidecar", f"{table} in vault.toml makes it one")
+        hint = f"[services.{options.service}.sidecar] in vault.toml makes it one"
+        raise UsageError(f"service '{options.service}' is no sidecar", hint)
     return sidecar.extended(service.sidecar, options.argument, options.publish)
 
 
@@ -169,6 +193,8 @@ def _install(pieces: list[Piece], options: Namespace) -> int:
     todo = install.changes(root, pieces, module.mark(options.service), module.DIRECTORY)
     if not todo:
         terminal.say("nothing to do: it is installed so" if pieces else "nothing to do: nothing is installed")
+        if root == "/" and os.geteuid() == 0:
+            manager.reload()  # which a run that was cut off may not have come to
         return 0
     for change in todo:
         terminal.lines(change.diff)

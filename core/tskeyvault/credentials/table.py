@@ -10,6 +10,11 @@ from tskeyvault.names import Reference
 if TYPE_CHECKING:
     from tskeyvault.config import Settings
 
+SOCKET = "/run/vault/credentials.sock"
+"""Where units ask for them: ``ListenStream=`` of the socket in docs/systemd.md."""
+SERVED = f"credentials come from {SOCKET}: docs/systemd.md has the units that serve it, once for each host"
+"""What to say to whoever has been shown lines that ask there."""
+
 _MAX = 100
 """Credentials of one service."""
 

@@ -64,7 +64,7 @@ class Host:
     @cached_property
     def services(self) -> list[dict[str, str]]:
         """What systemd says of each service that it has loaded. Raises NotCheckedError where it does not run."""
-        wanted = "--property=Id,ActiveState,RuntimeDirectory,InactiveExitTimestampMonotonic"
+        wanted = "--property=Id,ActiveState,RuntimeDirectory,InactiveExitTimestampMonotonic,ConditionTimestampMonotonic"
         return list(_blocks(self.ask(["systemctl", "show", "*.service", wanted])))
 
     def ask(self, argv: Sequence[str]) -> str:

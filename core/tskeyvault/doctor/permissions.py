@@ -57,11 +57,12 @@ def _below(path: str) -> Iterator[str]:
     """Yield *path* and all below it, without following a link; nothing when it is not there."""
     if not os.path.lexists(path):
         return
-    yield path
-    if stat.S_ISDIR(os.lstat(path).st_mode):
-        try:
-            found = sorted(os.listdir(path))
-        except PermissionError:
-            raise NotCheckedError(f"only root can look into {shown(path)}") from None
-        for name in found:
-            yield from _below(os.path.join(path, name))
+    left = [path]  # and no recursion: who owns a folder may nest others in it as deep as they like
+    while left:
+        yield (path := left.pop())
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            try:
+                found = sorted(os.listdir(path), reverse=True)
+            except PermissionError:
+                raise NotCheckedError(f"only root can look into {shown(path)}") from None
+            left += [os.path.join(path, name) for name in found]

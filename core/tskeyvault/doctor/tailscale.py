@@ -1,11 +1,15 @@
 """Tailscale: what it said in the journal when it did not accept a key, and what that means."""
 
+import contextlib
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from tskeyvault.credentials import table
+from tskeyvault.errors import ConfigError, NotFoundError
+from tskeyvault.names import Reference
 from tskeyvault.unitfiles import Unit
 from tskeyvault.unitlines import service_of
 
@@ -50,11 +54,7 @@ _MEANINGS = (
 def failures(host: Host) -> Iterator[Finding]:
     """Yield what went wrong since each service with a Tailscale key, or named so, was started the last time."""
     concerned = {unit.name: unit for unit in host.units if _is_concerned(unit)}
-    began = {
-        found["Id"]: int(found.get("InactiveExitTimestampMonotonic") or 0)
-        for found in host.services
-        if found.get("Id") in concerned
-    }
+    began = {found["Id"]: _began(found) for found in host.services if found.get("Id") in concerned}
     if not began:
         return
     told = set()
@@ -67,8 +67,18 @@ def failures(host: Host) -> Iterator[Finding]:
                 yield Finding("tailscale", shown(name), meaning.means, repair)
 
 
+def _began(found: Mapping[str, str]) -> int:
+    """Return when the service began to start, in microseconds.
+
+    systemd notes that it has left "inactive" only after it has begun the first process, which may have said all
+    by then; it looks at the conditions of the unit before that, and again at a start that came to nothing.
+    """
+    keys = ("InactiveExitTimestampMonotonic", "ConditionTimestampMonotonic")
+    return min((int(found[key]) for key in keys if found.get(key, "0") != "0"), default=0)
+
+
 def _is_concerned(unit: Unit) -> bool:
-    if "tailscale" in unit.name.lower() or units.deliveries(unit):
+    if "tailscale" in unit.name.lower() or units.deliveries(unit) or units.asked(unit):
         return True
     return any("tailscale" in line.value.lower() or "TS_AUTHKEY" in line.value for line in unit.lines)
 
@@ -103,9 +113,21 @@ def _repair(host: Host, unit: Unit, meaning: _Meaning) -> str:
     restart = f"systemctl restart {shlex.quote(unit.name)}"
     if not meaning.needs_key:
         return meaning.first + restart
-    known = host.found.settings.services if host.found else {}
-    delivered = [it.service for it in units.deliveries(unit)] or [service_of(unit)]
-    files = [file for name in delivered if name in known for file in known[name].files]
-    named = next((str(it) for file in files for it in file.references), "")
+    named = next((str(it) for it in _secrets(host, unit)), "")
     command = host.vault_command if host.found else host.program
     return f"{meaning.first}{command} insert --force {shlex.quote(named) if named else 'NAME'} && {restart}"
+
+
+def _secrets(host: Host, unit: Unit) -> Iterator[Reference]:
+    """Yield the secrets that ``vault.toml`` gives *unit*, as credentials or as files."""
+    if not host.found:
+        return
+    settings = host.found.settings
+    if asked := units.asked(unit):
+        with contextlib.suppress(NotFoundError, ConfigError):
+            given = table.of_unit(unit.name, settings)
+            yield from (given[key] for key in asked if key in given)
+    delivered = [it.service for it in units.deliveries(unit)] or [service_of(unit)]
+    for name in delivered:
+        if name in settings.services:
+            yield from settings.services[name].references

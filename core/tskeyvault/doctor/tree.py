@@ -27,39 +27,59 @@ def plain_keys(host: Host) -> Iterator[Finding]:
     """Yield the files with a key in them, save what the list of the repository allows."""
     directory = host.vault.directory
     top = host.work_tree
-    large = 0
+    large: list[str] = []
+    unread: list[str] = []
     with contextlib.chdir(top or directory):
         try:
             where = Repository(everywhere=False).state if top else ""
             scan = Scan(state.finder(where), where, outside=not where)
-            for path, size in _files(top or directory):
-                if size > _LARGE:
-                    large += 1
-                else:
-                    yield from _in_file(host, scan, path)
+            for path, size in _files(top or directory, unread):
+                try:
+                    if size > _LARGE:
+                        large.append(path)
+                    else:
+                        yield from _in_file(host, scan, path)
+                except OSError:
+                    unread.append(path)
         except ScanError as error:
             raise NotCheckedError(error.message) from None
-    if large:
-        raise NotCheckedError(f"{large} files are larger than {_LARGE >> 20} MiB; the others were looked at")
+    reasons = {f"larger than {_LARGE >> 20} MiB": large, "cannot be read": unread}
+    if left := [
+        f"{len(paths)} {reason}, as '{shown(paths[0])}'" for reason, paths in reasons.items() if paths
+    ]:
+        raise NotCheckedError(f"files that were not looked at: {'; '.join(left)}")
 
 
-def _files(top: str) -> Iterator[tuple[str, int]]:
-    """Yield path and size of the regular files below *top*, through no link; git's own are left out."""
-    for folder, folders, names_ in os.walk(top):
-        folders[:] = sorted(name for name in folders if name != ".git")
-        for name in sorted(names_):
-            path = os.path.join(folder, name)
-            with contextlib.suppress(OSError):
+def _files(top: str, unread: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield path and size of the regular files below *top*, through no link; git's own are left out.
+
+    What cannot be looked into is added to *unread*. A commit may nest folders as deep as it likes.
+    """
+    left = [top]
+    while left:
+        folder = left.pop()
+        try:
+            names_ = sorted(os.listdir(folder), reverse=True)
+        except OSError:
+            unread.append(folder)
+            continue
+        for path in (os.path.join(folder, name) for name in names_ if name != ".git"):
+            try:
                 info = os.lstat(path)
-                if stat.S_ISREG(info.st_mode):
-                    yield path, info.st_size
+            except FileNotFoundError:
+                continue  # it is gone
+            except OSError:
+                unread.append(path)
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                left.append(path)
+            elif stat.S_ISREG(info.st_mode):
+                yield path, info.st_size
 
 
 def _in_file(host: Host, scan: Scan, path: str) -> Iterator[Finding]:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise NotCheckedError(f"'{shown(path)}': {os.strerror(error.errno or 0).lower()}") from None
+    """Yield that the file *path* holds a key. Raises OSError when it cannot be read."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         before = len(scan.findings)
         scan.pieces(iter(lambda: os.read(fd, _PIECE), b""), "", path)

@@ -84,7 +84,7 @@ def holds(directory: int, target: Target, content: bytes) -> bool:
 
 def is_delivered(directory: int, service: str) -> bool:
     """Tell whether there is a record of what was delivered for *service*."""
-    return files.exists(directory, _record_name(service))
+    return files.exists(directory, record_name(service))
 
 
 def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
@@ -102,7 +102,7 @@ def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
                 files.discard(directory, name)
             if there is not None:
                 (left if files.exists(directory, name) else removed).append(name)
-        files.discard(directory, _record_name(service))
+        files.discard(directory, record_name(service))
     return removed, left
 
 
@@ -116,7 +116,7 @@ def _commit(directory: int, service: str, changed: Sequence[Staged]) -> None:
             name = item.target.name
             old, new = _identity(directory, name), _identity(directory, item.temporary)
             record[name] = [one for one in record.get(name, []) if one == old] + ([new] if new else [])
-        files.write(directory, _record_name(service), json.dumps(record).encode(), mode=0o600)
+        files.write(directory, record_name(service), json.dumps(record).encode(), mode=0o600)
     for item in changed:
         files.replace(directory, item.temporary, item.target.name)
     files.sync(directory)
@@ -174,14 +174,15 @@ def _identity(directory: int, name: str) -> _Identity | None:
     return info.st_ino, info.st_mtime_ns
 
 
-def _record_name(service: str) -> str:
+def record_name(service: str) -> str:
+    """Return the name of the file, beside them, that says which files were delivered for *service*."""
     return f".vault.{service}"
 
 
 def _recorded(directory: int, service: str) -> dict[str, list[_Identity]]:
     """Return what was delivered: name and identities. The service may have written it, so nothing is believed."""
     try:
-        data = json.loads(files.read(directory, _record_name(service), MAX_RECORD))
+        data = json.loads(files.read(directory, record_name(service), MAX_RECORD))
         return {
             names.component(name, "file"): [(int(inode), int(time)) for inode, time in written]
             for name, written in data.items()

@@ -1,7 +1,11 @@
 """A fragment of a compose file: a Tailscale sidecar, and the network of the containers behind it."""
 
 import json
+import os
 import shlex
+
+from tskeyvault.errors import UsageError
+from tskeyvault.materialize.deliver import record_name
 
 from .order import Delivery
 from .quadlet import SECRETS, STATE, Choices, environment, state_of
@@ -10,8 +14,12 @@ from .text import printable
 
 
 def fragment(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
-    """Return the fragment; every text in it stands in the quotes of JSON, which are YAML's too."""
+    """Return the fragment; every text in it stands in the quotes of JSON, which are YAML's too.
+
+    Raises UsageError where the directory of the key is somebody else's: its files would be in the container.
+    """
     name = sidecar.name
+    _refuse_foreign(name)
     directory = f"/run/{name}"
     made = [directory] if sidecar.ephemeral or choices.state else [directory, state_of(sidecar, choices)]
     binds = [_bind(directory, SECRETS, read_only=True)]
@@ -20,7 +28,7 @@ def fragment(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
     lines = [
         f"# vault unit {name} --for compose",
         "# Before each start, as root: without its key the sidecar ends at once",
-        *(f"#   install -d -m 0700 {it}" for it in made),
+        *(f"#   mkdir -p -m 0700 {it}" for it in made),
         f"#   {shlex.join(map(printable, delivery.materialize(directory)))}",
         "# After each stop",
         f"#   {shlex.join(map(printable, delivery.clean(directory)))}",
@@ -44,6 +52,14 @@ def fragment(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
             f"    depends_on: [{_text(name)}]",
         ]
     return "\n".join([*lines, ""])
+
+
+def _refuse_foreign(name: str) -> None:
+    if os.path.lexists(path := f"/run/{name}") and not os.path.lexists(f"{path}/{record_name(name)}"):
+        raise UsageError(
+            f"'{path}' is there, and nothing was delivered there for '{name}'",
+            "the container would see all that is in it; remove it, or choose another name",
+        )
 
 
 def _bind(source: str, target: str, *, read_only: bool) -> list[str]:

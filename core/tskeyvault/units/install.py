@@ -1,6 +1,7 @@
 """Bringing the files of a service under ``/etc``: what would change, and then all of it."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -118,4 +119,9 @@ def _marked(root: str, directory: str, mark: str) -> Iterable[Piece]:
 
 
 def _is_plain(root: str, path: str) -> bool:
-    return os.path.isfile(where := os.path.join(root, path.strip("/"))) and not os.path.islink(where)
+    """Tell whether it may be one of ours: a regular file, and not larger than those are."""
+    try:
+        info = os.lstat(os.path.join(root, path.strip("/")))
+    except OSError:
+        return False
+    return stat.S_ISREG(info.st_mode) and info.st_size <= _MAX

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from tskeyvault import names
+from tskeyvault.credentials import table
 from tskeyvault.errors import UsageError
 from tskeyvault.services import File, Service
 
@@ -18,7 +19,7 @@ _Value = str | bool | list[str] | Mapping[str, "_Value"]
 
 
 def nixos(name: str, service: Service) -> str:
-    """Return the configuration for the service *name*: its units' secrets, or the sidecar that it is.
+    """Return the configuration for the service *name*: its units' files and credentials, or the sidecar that it is.
 
     Only what differs from the options' defaults is said. Raises UsageError for what the modules
     cannot say: unit names beyond letters, digits and ``_ . -``, templates, control characters.
@@ -31,12 +32,16 @@ def nixos(name: str, service: Service) -> str:
 
 
 def _units(name: str, service: Service) -> dict[str, _Value]:
-    return {
-        f"services.vault-materialize.units.{_quoted(_unit(unit))}.secrets": {
-            file.name: _secret(file) for file in service.files
-        }
-        for unit in service.units or (f"{name}.service",)
-    }
+    found: dict[str, _Value] = {}
+    asks = [f"{key}:{table.SOCKET}" for key, _ in service.credentials]
+    for unit in (_quoted(_unit(it)) for it in service.units or (f"{name}.service",)):
+        if service.files:
+            found[f"services.vault-materialize.units.{unit}.secrets"] = {
+                file.name: _secret(file) for file in service.files
+            }
+        if asks:
+            found[f"systemd.services.{unit}.serviceConfig.LoadCredential"] = asks
+    return found
 
 
 def _sidecar(sidecar: Sidecar, files: Iterable[File]) -> dict[str, _Value]:

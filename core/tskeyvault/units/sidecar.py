@@ -23,7 +23,8 @@ COMMITTED = (
 
 _OWN = ("auth-key", "authkey", "client-id", "client-secret", "id-token", "hostname", "advertise-tags")
 """Options that the rest of the table gives, or that hold a key."""
-_CONTAINER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
+_CONTAINER = re.compile(r"[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9_.])?", re.ASCII)
+"""No dash at the end: drop-ins of ``a-`` are those of every ``a-b``, to quadlet as to systemd (systemd.unit(5))."""
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _TAG = re.compile(r"tag:[a-z][a-z0-9-]{0,49}", re.ASCII)
 _ARGUMENT = re.compile(r"--([a-z][a-z0-9-]{0,49})(=[A-Za-z0-9.,:/_@?&+-]{1,500})?", re.ASCII)
@@ -67,7 +68,9 @@ def parse(name: str, value: object, files: Iterable[str], where: str) -> Sidecar
         )
     for it in (name, *(containers := _list(entries, "containers", where))):
         if not _CONTAINER.fullmatch(it):
-            hint = "lower-case letters, digits, dots, dashes and underscores, 63 at most"
+            hint = (
+                "lower-case letters, digits, dots, dashes and underscores, 63 at most, and no dash at the end"
+            )
             raise ConfigError(f"{where}: '{names.shown(it)}' cannot name a container", hint)
     if name in containers:
         raise ConfigError(f"{where}: it cannot be behind itself")

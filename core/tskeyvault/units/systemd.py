@@ -1,12 +1,14 @@
-"""A drop-in for a unit that exists: it fetches the service's secrets before the unit starts."""
+"""A drop-in for a unit that exists: it fetches the service's files before the unit starts, and its credentials."""
 
 import os
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tskeyvault.credentials import table
 from tskeyvault.errors import NotFoundError, UsageError
 from tskeyvault.names import shown
+from tskeyvault.services import Service
 
 from . import manager, text
 from .order import Delivery
@@ -61,12 +63,33 @@ def existing(name: str, given: str = "") -> Unit:
     )
 
 
-def drop_in(unit: Unit, delivery: Delivery, directory: str) -> Piece:
-    """Return the drop-in that delivers to *directory*, or else to the unit's runtime directory, which it may add.
+def drop_in(unit: Unit, service: Service, delivery: Delivery, directory: str) -> Piece:
+    """Return the drop-in that delivers files to *directory*, or else to the unit's runtime directory, which it may add.
 
-    Raises UsageError where a directory has to be named.
+    Credentials come from the socket of ``vault credential-server``. Raises UsageError where a
+    directory has to be named, and for a *unit* that the server would refuse.
     """
     lines = [mark(delivery.service), "[Service]"]
+    lines += _files(unit, delivery, directory) if service.files else []
+    lines += _credentials(unit, service)
+    if unit.timeout < delivery.longest:
+        lines.append(f"TimeoutStartSec={delivery.longest}")
+    lines.append("LimitCORE=0")
+    return Piece(f"{DIRECTORY}/{unit.name}.d/{DROP_IN}", "\n".join([*lines, ""]))
+
+
+def _credentials(unit: Unit, service: Service) -> list[str]:
+    if service.credentials and not {unit.name, table.template(unit.name)} & set(service.units):
+        raise UsageError(
+            f"unit '{unit.name}' would be refused the credentials: vault.toml gives them to {', '.join(service.units)}",
+            f'units = ["{unit.name}"] names it there',
+        )
+    return [f"LoadCredential={key}:{table.SOCKET}" for key, _ in service.credentials]
+
+
+def _files(unit: Unit, delivery: Delivery, directory: str) -> list[str]:
+    """Return the lines that deliver files. Raises UsageError where a directory has to be named."""
+    lines = []
     if not directory and len(unit.runtime) > 1:
         raise UsageError(
             f"unit '{unit.name}' has several runtime directories", "name one: --directory /run/DIR"
@@ -81,10 +104,7 @@ def drop_in(unit: Unit, delivery: Delivery, directory: str) -> Piece:
     lines.append(f"ExecStartPre=+{text.command(delivery.materialize(directory))}")
     if directory or unit.preserved:
         lines.append(f"ExecStopPost=+{text.command(delivery.clean(directory))}")
-    if unit.timeout < delivery.longest:
-        lines.append(f"TimeoutStartSec={delivery.longest}")
-    lines.append("LimitCORE=0")
-    return Piece(f"{DIRECTORY}/{unit.name}.d/{DROP_IN}", "\n".join([*lines, ""]))
+    return lines
 
 
 def _runtime_directory(unit: str) -> str:
