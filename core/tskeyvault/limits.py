@@ -40,25 +40,25 @@ def deadline(seconds: float, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stoppable(what: str) -> Iterator[None]:
+def stoppable(what: str, *, unless_handled: bool = False) -> Iterator[None]:
     """Let the body clean up when it is told to stop: SIGTERM and SIGHUP raise DeliveryError in it.
 
-    A signal that somebody handles already, or that is ignored (nohup), is left alone.
+    A signal that is ignored (nohup) stays so, and with *unless_handled* one that somebody handles already.
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise DeliveryError(f"{what}: stopped by {signal.Signals(number).name}")
 
-    ours = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
-    ]
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    kept = [it for it in before.values() if it == signal.SIG_IGN or (unless_handled and it != signal.SIG_DFL)]
+    ours = {number: handler for number, handler in before.items() if handler not in kept}
     for number in ours:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -395,7 +395,7 @@ def opened(place: Place, environ: Mapping[str, str], ui: UI, plugin: str = "") -
     where = _housing(housed, environ, ui) if housed else Housing(find(place, environ), 0o022)
     with files.directory(where.directory) as root:
         vault = Vault(where.directory, root, place, environ, ui, housed, where.umask)
-        with limits.stoppable("the command"):  # or what a plugin has started would go on
+        with limits.stoppable("the command", unless_handled=True):  # or what a plugin has started would go on
             try:
                 yield vault
             finally:

@@ -276,7 +276,11 @@ def test_a_recipient_added_behind_our_back_gets_nothing_until_it_is_approved(tmp
             f"vault:   + {stranger}  (Alice)",
         ]
         assert lines[2].startswith("vault:   last changed in " + head.replace("\x1b", "\\x1b"))
-        assert lines[-1] == "hint: vault recipients ack, when this is how it should be"
+        commit = head.partition(" ")[0]
+        assert (
+            lines[-1]
+            == f"hint: vault recipients ack, when this is how it should be; git revert {commit}, when not"
+        )
     assert run("show", "t/key") == Result(0, VALUE, "")
     acknowledged = run("recipients", "ack", "--yes")
     assert acknowledged.code == 0
@@ -719,10 +723,11 @@ TOML: dict[str, tuple[str | bytes, str]] = {
     "setuid": (START + SERVICE + "mode = '4400'", "is not three octal digits"),
     "mode is a number": (START + SERVICE + "mode = 0o400", "mode is not a text"),
     "secret": (START + "[services.s.files.k]\nsecret = '../../etc/shadow'", "must not begin with a dot"),
-    "no files": (START + "[services.s]\n", "files: is missing"),
+    "no files": (START + "[services.s]\n", "has neither files nor credentials"),
     "both": (START + SERVICE + "values = {A = 'a'}", "take 'secret'"),
     "values": (START + "[services.s.files.k]\nformat='env'\nvalues=[1]", "is not a table"),
-    "template": (START + SERVICE + "format = 'template'", "format is not one of"),
+    "template": (START + SERVICE + "format = 'template'", "take 'values'"),
+    "format of a file": (START + SERVICE + "format = 'jinja'", "format is not one of"),
     "array": (START + "[[services.s]]\n", "is not a table"),
 }  # fmt: skip
 

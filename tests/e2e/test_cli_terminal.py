@@ -205,7 +205,10 @@ def test_changed_recipients_that_are_denied_get_nothing(tmp_path: Path) -> None:
         terminal.expect("is this how it should be? [y/N] ")
         terminal.type(b"n" + ENTER)
         assert terminal.end() == 5
-    assert terminal.seen.endswith("hint: vault recipients ack, when this is how it should be\n")
+    assert re.search(
+        r"hint: vault recipients ack, when this is how it should be; git revert [0-9a-f]+, when not\n$",
+        terminal.seen,
+    )
     assert stored() == before
     assert run_vault("insert", "a", input=b"value").code == 5
 

@@ -111,7 +111,7 @@ class User:
             self.refusals.append((done.code, hint))
             assert done.err not in followed, f"{arguments}: the hint does not lead on: {done.err}"
             followed.append(done.err)
-            if hint == "vault recipients ack, when this is how it should be":
+            if hint.startswith("vault recipients ack, when this is how it should be"):
                 assert self.run("recipients", "ack", "--yes").code == 0
             elif hint.startswith("when this is intended, decrypt the file by hand"):
                 (name,) = re.findall(r"secret '([^']*)'", done.err)

@@ -218,7 +218,8 @@ def test_every_attribute_of_the_kit_is_described_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]+)`? \|", sections()["3. The test"], re.MULTILINE))
     found = {
         name: f"{value:g}" if isinstance(value, float) else str(value)
-        for name, value in vars(BackendContract).items()
+        for kind in BackendContract.__mro__
+        for name, value in vars(kind).items()
         if isinstance(value, (bool, int, float)) and not name.startswith("_")
     }
     assert rows == found

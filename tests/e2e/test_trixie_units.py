@@ -6,7 +6,8 @@ from support import documents
 from support.host import DOCUMENT, KEY, RUNS, Host, shell
 from support.systemd import Machine
 
-UNITS = documents.units(DOCUMENT)
+UNITS = {name: text for name, text in documents.units(DOCUMENT).items() if name.startswith("sidecar-")}
+"""Those that get a key; what else stands there is started by test_systemd_credentials.py, and the like."""
 
 
 @pytest.fixture(scope="module")
