@@ -220,7 +220,7 @@ def test_a_service_that_is_gone_from_the_vault_is_told(vault: Made, runtime: Pat
 
 def test_a_service_that_gets_credentials_alone_by_now_stops_no_other(vault: Made, runtime: Path) -> None:
     path = vault.directory / "vault.toml"
-    text = path.read_text().replace('[services.a.files.one]\nsecret = ', "[services.a.credentials]\none = ")
+    text = path.read_text().replace("[services.a.files.one]\nsecret = ", "[services.a.credentials]\none = ")
     path.write_text(text)
     put("t/two", VALUE[::-1])
     before = picture(runtime / "a")
