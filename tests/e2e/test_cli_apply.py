@@ -318,3 +318,32 @@ def test_restart_without_systemctl_writes_nothing(runtime: Path, monkeypatch: py
     done = run("apply", "--restart")
     assert (done.code, "there is no systemctl on this host" in done.err) == (7, True)
     assert picture(runtime) == before
+
+
+@pytest.mark.parametrize(("units", "code"), [(["a.service"], 0), (["a.service", "reader.service"], 7)])
+def test_the_start_of_one_unit_is_no_restart_of_the_others(
+    vault: Made, runtime: Path, monkeypatch: pytest.MonkeyPatch, units: list[str], code: int
+) -> None:
+    services(vault.directory, f"[services.a]\nunits = {json.dumps(units)}\n")
+    put("t/one", OTHER[::-1])
+    assert run("apply", "a").code == 0
+    assert run("materialize", "a", "--directory", runtime / "a").code == 0
+    monkeypatch.setenv("PATH", "/nonexistent")  # so a restart that is due fails
+    assert run("apply", "a", "--restart").code == code
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        "format = 'json'\n" + "".join(f'values.V{i} = "t/one"\n' for i in range(70)),
+        'secret = "t/one"\n' + "".join(f'[services.huge.files.f{i}]\nsecret = "t/one"\n' for i in range(70)),
+    ],
+    ids=["in one file", "in many files"],
+)
+def test_one_secret_many_times_cannot_fill_the_memory(vault: Made, runtime: Path, files: str) -> None:
+    put("t/one", b"x" * (1 << 20))
+    services(vault.directory, f"[services.huge.files.f]\n{files}")
+    (runtime / "huge").mkdir(mode=0o700)
+    done = run("materialize", "huge", "--directory", runtime / "huge")
+    assert (done.code, "have more than 64 MiB together" in done.err) == (7, True)
+    assert os.listdir(runtime / "huge") == []

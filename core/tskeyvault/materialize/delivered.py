@@ -49,6 +49,10 @@ class Deliveries:
         """The places of every service that was delivered."""
         return self._known.get(self._clone, {})
 
+    def is_waiting(self, service: str, directory: str) -> bool:
+        """Tell whether units of *service* have yet to hear of a change in *directory*."""
+        return any(it.waiting for it in self.services.get(service, []) if it.directory == directory)
+
     def remember(self, service: str, directory: str, *, allow_disk: bool, waiting: bool) -> None:
         """Remember that *service* is delivered to *directory*, and forget its places that are no directories any more.
 
