@@ -157,7 +157,7 @@ def stage_directory(fd: int) -> tuple[str, int]:
         raise _explained(error, "a temporary directory") from None
     made = descend(fd, [name])
     info = os.fstat(made)
-    if (stat.S_IMODE(info.st_mode) & 0o777, info.st_uid) != (0o700, os.geteuid()):
+    if (stat.S_IMODE(info.st_mode) & 0o777, info.st_uid) != (0o700, os.geteuid()) or os.listdir(made):
         os.close(made)
         raise IntegrityError("a temporary directory was exchanged")
     for attribute in ("system.posix_acl_default", "system.posix_acl_access"):  # which it may have inherited

@@ -193,6 +193,37 @@ def test_a_server_that_nobody_asks_ends(monkeypatch: pytest.MonkeyPatch) -> None
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_server_that_is_told_to_stop_leaves_whoever_comes_then_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_READING", 0.2)
+    monkeypatch.setattr(server, "_MOMENT", 0.01)
+    before = signal.getsignal(signal.SIGTERM)
+    said: list[str] = []
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        socket.socket(socket.AF_UNIX) as one_that_does_not_read,
+        socket.socket(socket.AF_UNIX) as late,
+    ):
+        listener.bind("")
+        listener.listen()
+        one_that_does_not_read.connect(listener.getsockname())
+
+        def say(text: str) -> None:
+            said.append(text)
+            if len(said) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+                late.connect(listener.getsockname())
+
+        try:
+            Server(listener, lambda: Worker(failing, 1), lambda _fd: None, say).run([])
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        listener.setblocking(False)
+        listener.accept()[0].close()
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize(
     "environ",
     [

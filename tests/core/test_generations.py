@@ -392,6 +392,44 @@ def test_a_directory_that_is_exchanged_while_it_is_made_is_not_written_into(
     assert list((desk.path / "stolen").iterdir()) == []
 
 
+def test_a_directory_of_root_that_is_put_in_its_place_is_not_given_away(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk
+) -> None:
+    needs.root()
+    (desk.path / "roots").mkdir(mode=0o700)
+    (desk.path / "roots/file").write_text("root's")
+    roots = os.open(desk.path / "roots", os.O_RDONLY)
+    os.chown(desk.path, 12345, 12345)
+    real = os.mkdir
+
+    def raced(name: str, mode: int, *, dir_fd: int) -> None:
+        real(name, mode, dir_fd=dir_fd)
+        os.rmdir(name, dir_fd=dir_fd)
+        os.rename("roots", name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", raced)
+    with pytest.raises(IntegrityError, match="was exchanged"):
+        desk.deliver(ONE)
+    assert os.fstat(roots).st_uid == os.geteuid()
+    os.close(roots)
+
+
+def test_what_a_killed_run_has_left_takes_no_room_from_the_next(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk
+) -> None:
+    desk.deliver(ONE)
+    (desk.path / f".2.{SERVICE}").mkdir()
+    (desk.path / f".2.{SERVICE}/large").write_bytes(b"x")
+
+    def is_full(_name: str, _mode: int, *, dir_fd: int) -> None:
+        raise OSError(28, str(dir_fd))
+
+    monkeypatch.setattr(os, "mkdir", is_full)
+    assert refusal(desk, TWO)
+    assert desk.names() == {"current", f".1.{SERVICE}"}
+    assert desk.current() == ONE
+
+
 def test_a_reader_finds_a_whole_set_while_sets_are_exchanged(desk: Desk) -> None:
     sets = [dict.fromkeys(("a", "b", "c", "d"), bytes([number])) for number in range(40)]
     desk.deliver(sets[0])

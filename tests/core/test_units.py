@@ -65,6 +65,17 @@ def test_a_systemctl_that_does_not_answer_is_no_leave_to_restart(systemctl: Path
     assert units.restart(["web.service"], reload=False) == ["web.service"]
 
 
+def test_a_unit_that_does_not_end_in_time_keeps_no_other_from_its_restart(
+    systemctl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "RESTART_SECONDS", 0.3)
+    stand_in(systemctl, "running")
+    waits = "*try-restart*a.service) exec /bin/sleep 60;;\n  *) exit"
+    systemctl.write_text(systemctl.read_text().replace("*) exit", waits))
+    assert units.restart(["a.service", "b.service"], reload=False) == ["a.service"]
+    assert asked(systemctl) == ["try-restart -- a.service", "try-restart -- b.service"]
+
+
 SHOWN = """\
 #!/bin/sh
 cat << 'END'

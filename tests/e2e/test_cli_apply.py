@@ -218,6 +218,39 @@ def test_a_service_that_is_gone_from_the_vault_is_told(vault: Made, runtime: Pat
     assert picture(runtime) == before
 
 
+def test_a_service_that_gets_credentials_alone_by_now_stops_no_other(vault: Made, runtime: Path) -> None:
+    path = vault.directory / "vault.toml"
+    text = path.read_text().replace("[services.a.files.one]\nsecret = ", "[services.a.credentials]\none = ")
+    path.write_text(text)
+    put("t/two", VALUE[::-1])
+    before = picture(runtime / "a")
+    done = run("apply")
+    assert (done.code, "vault: service 'a': service 'a' has no files\n" in done.err) == (3, True)
+    assert (runtime / "b/current/two").read_bytes() == VALUE[::-1]
+    assert picture(runtime / "a") == before
+
+
+@pytest.mark.parametrize("how", ["on a disk", "open to others", "a link", "a link by now"])
+def test_a_directory_that_was_given_by_mistake_is_not_remembered(
+    vault: Made, runtime: Path, how: str
+) -> None:
+    wrong = vault.directory.with_name("typo") if how == "on a disk" else runtime / "typo"
+    if how == "a link":
+        wrong.symlink_to(runtime / "b")
+    else:
+        wrong.mkdir(mode=0o700)
+    if how == "open to others":
+        wrong.chmod(0o777)
+    delivered = run("materialize", "a", "--directory", wrong).code == 0
+    assert delivered == (how == "a link by now")
+    if delivered:
+        shutil.rmtree(wrong)
+        wrong.symlink_to(runtime / "b")
+        assert run("materialize", "a", "--directory", runtime / "a").code == 0
+    put("t/one", OTHER[::-1])
+    assert run("apply", "a") == Result(0, b"", f"vault: wrote: {runtime}/a/one\n")
+
+
 def test_another_clone_knows_nothing_of_it(vault: Made, runtime: Path) -> None:
     clone = vault.directory.with_name("clone")
     shutil.copytree(vault.directory, clone)
@@ -285,3 +318,32 @@ def test_restart_without_systemctl_writes_nothing(runtime: Path, monkeypatch: py
     done = run("apply", "--restart")
     assert (done.code, "there is no systemctl on this host" in done.err) == (7, True)
     assert picture(runtime) == before
+
+
+@pytest.mark.parametrize(("units", "code"), [(["a.service"], 0), (["a.service", "reader.service"], 7)])
+def test_the_start_of_one_unit_is_no_restart_of_the_others(
+    vault: Made, runtime: Path, monkeypatch: pytest.MonkeyPatch, units: list[str], code: int
+) -> None:
+    services(vault.directory, f"[services.a]\nunits = {json.dumps(units)}\n")
+    put("t/one", OTHER[::-1])
+    assert run("apply", "a").code == 0
+    assert run("materialize", "a", "--directory", runtime / "a").code == 0
+    monkeypatch.setenv("PATH", "/nonexistent")  # so a restart that is due fails
+    assert run("apply", "a", "--restart").code == code
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        "format = 'json'\n" + "".join(f'values.V{i} = "t/one"\n' for i in range(70)),
+        'secret = "t/one"\n' + "".join(f'[services.huge.files.f{i}]\nsecret = "t/one"\n' for i in range(70)),
+    ],
+    ids=["in one file", "in many files"],
+)
+def test_one_secret_many_times_cannot_fill_the_memory(vault: Made, runtime: Path, files: str) -> None:
+    put("t/one", b"x" * (1 << 20))
+    services(vault.directory, f"[services.huge.files.f]\n{files}")
+    (runtime / "huge").mkdir(mode=0o700)
+    done = run("materialize", "huge", "--directory", runtime / "huge")
+    assert (done.code, "have more than 64 MiB together" in done.err) == (7, True)
+    assert os.listdir(runtime / "huge") == []

@@ -89,7 +89,10 @@ def _remember(vault: Vault, order: service.Order, *, allow_disk: bool) -> None:
     """Let ``vault apply`` know, before anything is written; a service starts without that too."""
     try:
         memory = Deliveries(vault, os.environ)
-        memory.remember(order.service, order.directory, allow_disk=allow_disk, waiting=False)
+        # It is one unit that starts. When there are more, those may still have what was there before.
+        several = len(vault.settings.service(order.service).units) > 1
+        waiting = several and memory.is_waiting(order.service, order.directory)
+        memory.remember(order.service, order.directory, allow_disk=allow_disk, waiting=waiting)
     except VaultError as error:
         terminal.warn(f"{error.message}: vault apply will leave service '{order.service}' alone")
 

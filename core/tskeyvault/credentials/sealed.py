@@ -1,6 +1,6 @@
 """Secrets that systemd encrypts for this host, by ``systemd-creds`` (systemd-creds(1))."""
 
-from tskeyvault import process
+from tskeyvault import process, systemd
 from tskeyvault.errors import PluginError
 
 KEYS = ("host", "tpm2", "host+tpm2")
@@ -32,7 +32,7 @@ def seal(name: str, plaintext: bytes, key: str) -> tuple[bytes, str]:
 
 
 def _run(*arguments: str, given: bytes = b"") -> process.Result:
-    program = process.find("systemd-creds")
-    if not program:
+    done = systemd.run("systemd-creds", *arguments, given=given, seconds=_SECONDS)
+    if done is None:
         raise PluginError("systemd-creds is not installed", "it comes with systemd 250 and newer")
-    return process.run([program, *arguments], directory="/", given=given, seconds=_SECONDS)
+    return done

@@ -133,7 +133,9 @@ class Server:
         self._forget(now)
 
     def _finish(self) -> None:
-        """Refuse whoever waits, and let those read on who have begun."""
+        """Refuse whoever waits, and let those read on who have begun; whoever comes now is for the next of us."""
+        if self._accepting:
+            self._selector.unregister(self._listener)
         for worker in list(self._workers):
             self._dismiss(worker)
         for start in self._starts.values():

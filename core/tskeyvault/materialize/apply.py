@@ -71,10 +71,9 @@ def look(vault: Vault, places: Mapping[str, Sequence[Place]], *, restart: bool) 
 
     With *restart* it is also found out which units are to be restarted.
     """
-    orders = {
-        name: [service.order_of(name, it.directory, vault) for it in found] for name, found in places.items()
-    }
-    plaintexts, failed = _read(vault, orders)
+    orders, failed = _orders(vault, places)
+    plaintexts, unread = _read(vault, orders)
+    failed |= unread
     reports = []
     for name, found in places.items():
         try:
@@ -106,6 +105,20 @@ def restart(memory: Deliveries, reports: Sequence[Report]) -> list[Report]:
         failing |= set(units.restart(fresh, reload=reload)) if fresh else set()
         done |= set(fresh)
     return [it if it.error else _settled(memory, it, failing) for it in reports]
+
+
+def _orders(
+    vault: Vault, places: Mapping[str, Sequence[Place]]
+) -> tuple[dict[str, list[Order]], dict[str, VaultError]]:
+    """Return what is to be delivered of each service in its *places*, and why there is nothing of a service."""
+    orders: dict[str, list[Order]] = {}
+    failed: dict[str, VaultError] = {}
+    for name, found in places.items():
+        try:
+            orders[name] = [service.order_of(name, it.directory, vault) for it in found]
+        except VaultError as error:
+            failed[name] = error
+    return orders, failed
 
 
 def _read(

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from tskeyvault import files, limits, local
-from tskeyvault.errors import DeliveryError, IntegrityError, NotFoundError
+from tskeyvault.errors import DeliveryError, IntegrityError, NotFoundError, VaultError
 from tskeyvault.vault import Vault
+
+from . import place
 
 MAX_SIZE = 8 << 20
 """Bytes of the file."""
@@ -47,22 +49,27 @@ class Deliveries:
         """The places of every service that was delivered."""
         return self._known.get(self._clone, {})
 
+    def is_waiting(self, service: str, directory: str) -> bool:
+        """Tell whether units of *service* have yet to hear of a change in *directory*."""
+        return any(it.waiting for it in self.services.get(service, []) if it.directory == directory)
+
     def remember(self, service: str, directory: str, *, allow_disk: bool, waiting: bool) -> None:
-        """Remember that *service* is delivered to *directory*, and forget its places that are gone.
+        """Remember that *service* is delivered to *directory*, and forget its places that are no directories any more.
 
         Raises DeliveryError.
         """
         try:
-            owner = os.stat(directory, follow_symlinks=False).st_uid
-        except OSError:
+            with place.opened(directory, allow_disk=allow_disk) as opened:
+                owner = place.owner(opened)
+        except VaultError:
             return  # so it cannot be delivered to, as is told in a moment
         new = Place(directory, owner, allow_disk, waiting)
-        if new in self.services.get(service, []):
+        known = self.services.get(service, [])
+        if new in known and all(map(_is_there, known)):
             return
         with self._change():
             others = [it for it in self.services.get(service, []) if it.directory != directory]
-            kept = [it for it in others if os.path.isdir(it.directory)]
-            self._known.setdefault(self._clone, {})[service] = [*kept, new]
+            self._known.setdefault(self._clone, {})[service] = [*filter(_is_there, others), new]
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -107,3 +114,8 @@ def _place(entry: list[object]) -> Place:
     if not isinstance(directory, str) or not isinstance(owner, int):
         raise TypeError
     return Place(directory, owner, allow_disk is True, waiting is True)
+
+
+def _is_there(it: Place) -> bool:
+    """Tell whether its directory is one: DynamicUser= with RuntimeDirectoryPreserve= makes it a link."""
+    return os.path.isdir(it.directory) and not os.path.islink(it.directory)

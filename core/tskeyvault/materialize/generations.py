@@ -38,6 +38,7 @@ def deliver(directory: int, service: str, parcels: Callable[[int], Sequence[Parc
         files.sweep(directory)
         now = number(directory, service)
         files.refuse_directory(directory, CURRENT)
+        _prune(directory, service, {now, now - 1 or _LAST})  # what a killed run has left takes up room
         try:
             temporary, made = files.stage_directory(directory)
             try:

@@ -17,6 +17,9 @@ from tskeyvault.vault import Vault
 from . import default, deliver, formats, generations, owners, place
 from .deliver import Parcel
 
+MAX_SIZE = 64 << 20
+"""Bytes of all files of a service together: a commit can name one secret thousands of times."""
+
 
 class Order(NamedTuple):
     """What is to be delivered where."""
@@ -83,9 +86,19 @@ def references(order: Order) -> list[Reference]:
 def contents_of(order: Order, plaintexts: Mapping[Reference, bytes]) -> dict[str, bytes]:
     """Return the content of every file of *order* by name, from the *plaintexts* of its secrets.
 
-    Raises DeliveryError.
+    Raises DeliveryError, also when they are larger than MAX_SIZE together.
     """
-    return {file.name: formats.render(file, plaintexts) for file in order.files}
+    contents: dict[str, bytes] = {}
+    left = MAX_SIZE
+    for file in order.files:
+        taken = sum(len(plaintexts[reference]) for reference in file.references)
+        if taken <= left:
+            contents[file.name] = formats.render(file, plaintexts)
+            taken = len(contents[file.name])
+        left -= taken
+        if left < 0:
+            raise DeliveryError(f"the files of a service have more than {MAX_SIZE >> 20} MiB together")
+    return contents
 
 
 def materialize(vault: Vault, order: Order, *, allow_disk: bool) -> tuple[list[str], list[str]]:

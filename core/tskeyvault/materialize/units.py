@@ -7,10 +7,9 @@ say that it gets this service's files.
 import re
 from typing import NamedTuple
 
-from tskeyvault import names, process
-from tskeyvault.errors import DeliveryError
+from tskeyvault import names, process, systemd
+from tskeyvault.errors import DeliveryError, PluginError
 
-ASK_SECONDS = 30.0
 RESTART_SECONDS = 180.0
 """Above systemd's own 90 s for a stop and 90 s for a start, at which it gives up by itself."""
 
@@ -61,24 +60,27 @@ def restart(units: list[str], *, reload: bool) -> list[str]:
     One that was restarted with another of them, which it depends on, is not restarted again. While
     the system starts it is only asked for: a unit that the start waits for would wait for itself.
     """
-    state = _systemctl("is-system-running", seconds=ASK_SECONDS).output.strip()
+    state = _systemctl("is-system-running").output.strip()
     options = ["--no-block"] if state in _BOOTING else []
     verb = "try-reload-or-restart" if reload else "try-restart"
     before = {unit: _start(unit) for unit in units}
     failed = []
     for unit in units:
-        if options or _start(unit) == before[unit]:
-            done = _systemctl(verb, *options, "--", unit)
-        else:
-            done = _systemctl("start", "--job-mode=fail", "--", unit)  # waits for the start that goes on
-        if done.status:
+        try:
+            # The second one waits for the start that goes on.
+            fresh = bool(options) or _start(unit) == before[unit]
+            words = (verb, *options) if fresh else ("start", "--job-mode=fail")
+            done = not _systemctl(*words, "--", unit, seconds=RESTART_SECONDS).status
+        except PluginError:  # it has not ended in time; the next ones are to be restarted all the same
+            done = False
+        if not done:
             failed.append(unit)
     return failed
 
 
 def _start(unit: str) -> str:
     """Return what is another with every start of *unit*, also with one that is to come."""
-    return _systemctl("show", "--property=InvocationID,Job", "--", unit, seconds=ASK_SECONDS).output
+    return _systemctl("show", "--property=InvocationID,Job", "--", unit).output
 
 
 def _shown(name: str) -> dict[str, str]:
@@ -91,7 +93,6 @@ def _shown(name: str) -> dict[str, str]:
         f"--property={','.join(('Id', 'LoadState', 'ActiveState', *_PROPERTIES))}",
         "--",
         pattern,
-        seconds=ASK_SECONDS,
     )
     if done.status:
         raise DeliveryError(
@@ -124,10 +125,8 @@ def _gets(properties: str, delivery: Delivery) -> bool:
     )
 
 
-def _systemctl(*arguments: str, seconds: float = RESTART_SECONDS) -> process.Result:
-    program = process.find("systemctl")
-    if not program:
+def _systemctl(*arguments: str, seconds: float = systemd.SECONDS) -> process.Result:
+    done = systemd.systemctl(*arguments, seconds=seconds)
+    if done is None:
         raise DeliveryError("there is no systemctl on this host", "leave out --restart")
-    return process.run(
-        [program, "--no-ask-password", "--no-pager", *arguments], directory="/", seconds=seconds
-    )
+    return done

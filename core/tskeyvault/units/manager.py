@@ -5,12 +5,11 @@ import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tskeyvault import process
+from tskeyvault import systemd
 from tskeyvault.errors import NotFoundError, PluginError
 
 _PROPERTIES = "LoadState,FragmentPath,SourcePath,DropInPaths,RuntimeDirectory"
 _MAX_UNIT = 1 << 20
-_SECONDS = 30.0
 
 
 class Known(NamedTuple):
@@ -33,11 +32,9 @@ def ask(unit: str) -> Known:
 
     Raises PluginError when it does not answer in time.
     """
-    systemctl = process.find("systemctl")
-    if not systemctl:
+    done = systemd.systemctl("show", f"--property={_PROPERTIES}", "--", unit.replace("@.", "@instance."))
+    if done is None:
         return NOTHING
-    argv = [systemctl, "show", f"--property={_PROPERTIES}", "--", unit.replace("@.", "@instance.")]
-    done = process.run(argv, directory="/", seconds=_SECONDS)
     fields: Mapping[str, str] = dict(line.partition("=")[::2] for line in done.output.splitlines())
     if done.status or fields.get("LoadState", "not-found") == "not-found":
         return NOTHING
@@ -82,10 +79,10 @@ def reload() -> bool:
 
     Raises PluginError when it cannot.
     """
-    systemctl = process.find("systemctl")
-    if not systemctl or not os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+    booted = os.path.isdir("/run/systemd/system")  # sd_booted(3)
+    done = systemd.systemctl("daemon-reload") if booted else None
+    if done is None:
         return False
-    done = process.run([systemctl, "daemon-reload"], directory="/", seconds=_SECONDS)
     if done.status:
         raise PluginError("systemd could not read its units again", "systemctl daemon-reload says why")
     return True
