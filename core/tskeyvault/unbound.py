@@ -13,8 +13,8 @@ from .state import Seen, State
 from .store import Entry, Store
 
 REWRITE = "when this is intended, decrypt the file by hand and write the value with vault insert --force"
-_BY_HAND = {"gpg": "gpg --decrypt", "pass": "gpg --decrypt"}
-"""By plugin: what decrypts a file without asking what this host remembers of it."""
+_BY_HAND = {"gpg": ("git log", "gpg --decrypt {path}"), "pass": ("pass git log", "pass show -- {name}")}
+"""By plugin: what shows the history of a file, and what decrypts it without asking what this host remembers of it."""
 
 
 class Unbound:
@@ -66,14 +66,13 @@ class Unbound:
 
 def _rewrite(entry: Entry) -> str:
     """Return how the user says that the file of *entry* is to be believed."""
-    program = _BY_HAND.get(entry.plugin)
-    if not program:
+    if entry.plugin not in _BY_HAND:
         return REWRITE
+    history, opening = _BY_HAND[entry.plugin]
     path = shlex.quote(os.path.normpath(entry.path))
+    opened = opening.format(path=path, name=shlex.quote(entry.name))
     name = shlex.quote(f"{entry.plugin}:{entry.name}")
-    return (
-        f"git log -- {path} says who did it; when it is meant: {program} {path} | vault insert --force {name}"
-    )
+    return f"{history} -- {path} says who did it; when it is meant: {opened} | vault insert --force {name}"
 
 
 def seen(ciphertext: bytes) -> Seen:

@@ -42,6 +42,13 @@ class Agent:
                 return False
         return True
 
+    def can_be_had(self) -> bool:
+        """Tell whether an agent answers, once one was started where none was: gpg does so only for a key that it knows."""
+        if self.is_there():
+            return True
+        process.run([*self._gpgconf, "--launch", "gpg-agent"], directory="/", seconds=_SECONDS)
+        return self.is_there()
+
     def close(self) -> None:
         """Stop the agent when it was not there before, and nobody's terminal is there to profit from it."""
         if self._ours and not os.isatty(0) and self._locked(fcntl.LOCK_EX, _SECONDS):

@@ -1,6 +1,6 @@
 """What gpg's failures mean, told apart by the codes in its report and never by what it says to people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault_gpg import status
@@ -11,7 +11,9 @@ _CODE = 0xFFFF
 _NO_PASSPHRASE = 177
 _DAMAGED = ("BEGIN_DECRYPTION", "NODATA", "UNEXPECTED")
 _SYSTEM_ERROR = 0x8000
-_SOURCE_SHIFT, _SOURCE, _PINENTRY = 24, 0x7F, 5
+_SOURCE_SHIFT, _SOURCE = 24, 0x7F
+_AGENT, _PINENTRY, _CARDS = 4, 5, 6
+_BAD_DATA = 79
 
 _PASSPHRASE = "see passphrase_file in [plugins.gpg], or give the credential gpg-passphrase"  # noqa: S105 - no passphrase
 _LOCKED = {
@@ -34,16 +36,16 @@ _LOCKED = {
 """By libgpg-error's code: what happened, and what to do."""
 
 
-def explained(name: str, lines: Sequence[Line], *, agent: bool) -> VaultError:
+def explained(name: str, lines: Sequence[Line], *, has_agent: Callable[[], bool]) -> VaultError:
     """Return what to raise when the secret *name* was not decrypted, by gpg's report.
 
-    *agent* tells whether there is a gpg-agent, without which gpg believes to have no secret key at all.
+    *has_agent* tells whether a gpg-agent can be had, without which gpg believes to have no secret key at all.
     """
-    kind, message, hint = _reason(lines, agent=agent)
+    kind, message, hint = _reason(lines, has_agent)
     return kind(f"secret '{name}': {message}", hint)
 
 
-def _reason(lines: Sequence[Line], *, agent: bool) -> tuple[type[VaultError], str, str]:
+def _reason(lines: Sequence[Line], has_agent: Callable[[], bool]) -> tuple[type[VaultError], str, str]:
     failures = status.found(lines, "ERROR")
     codes = [int(code) for where, code, *_ in failures if where == "pkdecrypt_failed" and code.isdecimal()]
     locked = next(filter(None, map(_locked, codes)), None)
@@ -58,7 +60,9 @@ def _reason(lines: Sequence[Line], *, agent: bool) -> tuple[type[VaultError], st
         found = (PluginError, "gpg cannot use its home", "it has to exist and be yours: gpg --list-keys")
     elif status.found(lines, "NO_SECKEY") and not codes and not status.found(lines, "DECRYPTION_KEY"):
         hidden = any(words[0] == HIDDEN for words in status.found(lines, "NO_SECKEY"))
-        found = (_HIDDEN if hidden else _NO_KEY) if agent else _NO_AGENT
+        found = (_HIDDEN if hidden else _NO_KEY) if has_agent() else _NO_AGENT
+    elif any(map(_is_of_agent, codes)):
+        found = _NO_USE
     elif codes or any(status.found(lines, keyword) for keyword in _DAMAGED):
         found = (IntegrityError, "damaged", "")
     return found
@@ -70,6 +74,11 @@ _HIDDEN = (
     "its recipients are hidden, and no key of yours that could be unlocked opens it",
     _PASSPHRASE,
 )
+_NO_USE = (
+    PluginError,
+    "gpg-agent cannot use the secret key",
+    "the key or its card may be damaged: gpg --decrypt on the file says more",
+)
 _NO_AGENT = (
     PluginError,
     "there is no gpg-agent, and none could be started",
@@ -79,6 +88,15 @@ _NO_AGENT = (
 
 def _locked(code: int) -> tuple[str, str] | None:
     """Return what is said of *code* (libgpg-error) where it is about unlocking a key."""
-    if code >> _SOURCE_SHIFT & _SOURCE == _PINENTRY and code & _SYSTEM_ERROR:
+    if _source(code) == _PINENTRY and code & _SYSTEM_ERROR:
         return "pinentry has no terminal to ask for the passphrase on", _PASSPHRASE
     return _LOCKED.get(code & _CODE)
+
+
+def _is_of_agent(code: int) -> bool:
+    """Tell whether *code* (libgpg-error) is about the secret key, and not about what was to be decrypted."""
+    return _source(code) in {_AGENT, _PINENTRY, _CARDS} and code & _CODE != _BAD_DATA
+
+
+def _source(code: int) -> int:
+    return code >> _SOURCE_SHIFT & _SOURCE

@@ -75,12 +75,14 @@ def _binary(data: bytes, kind: bytes) -> bytes:
     if data[:1] != b"-":
         return data
     match = _ARMOR.fullmatch(data)
+    if match and match[1] == b"PRIVATE KEY BLOCK":
+        raise IntegrityError("holds a private key", "whoever else has seen it has the key: make a new one")
     if match and match[1] == kind:
         try:
             return base64.b64decode(match[2].translate(None, b"\r\n"), validate=True)
         except binascii.Error:
             pass
-    raise IntegrityError("its armor is damaged")
+    raise IntegrityError("its armor is damaged, or there is something beside it")
 
 
 def _packets(data: bytes) -> Iterator[_Packet]:

@@ -162,7 +162,8 @@ class Plugin:
                 self._passphrase = passphrase.read(self._options, self._stop)
         plaintext, lines = gpg.decrypt(ciphertext, self._passphrase)
         if plaintext is None:
-            raise faults.explained(secret.name, lines, agent=self._agent is None or self._agent.is_there())
+            agent = self._agent
+            raise faults.explained(secret.name, lines, has_agent=lambda: not agent or agent.can_be_had())
         return plaintext
 
     def groups(self) -> Mapping[str, Sequence[str]]:
@@ -182,7 +183,7 @@ class Plugin:
         try:
             return packets.one_key(data)
         except IntegrityError as error:
-            raise UsageError(f"'{names.shown(path)}' {error.message}") from None
+            raise UsageError(f"'{names.shown(path)}': {error.message}", error.hint) from None
 
     def _from_user(self, text: str) -> tuple[str, bytes]:
         if not is_hexadecimal(text) and not keys.address(text):

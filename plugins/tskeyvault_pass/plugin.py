@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator, Sequence
 
 from tskeyvault import files, names
-from tskeyvault.errors import NotFoundError, PluginError, UsageError
+from tskeyvault.errors import NotFoundError, PluginError, UsageError, VaultError
 from tskeyvault.exchange import Stop
 from tskeyvault.recipients import MAX_SIZE, parse
 from tskeyvault.spec import hookimpl
+from tskeyvault.store import MAX_CIPHERTEXT
 from tskeyvault.values import Finding, Housing, Options, Reader, Secret, Vouched
 from tskeyvault_gpg import checks, keys, packets, plugin
 from tskeyvault_gpg.keyring import Ring
@@ -139,7 +140,7 @@ class Plugin:
 
 
 def _strays(directory: str) -> Iterator[str]:
-    """Yield the paths of files below *directory* that are neither pass's nor git's."""
+    """Yield the paths of files below *directory* that are neither git's nor what pass would have written."""
 
     def unreadable(error: OSError) -> None:
         raise PluginError(f"'{names.shown(str(error.filename))}' in the store cannot be read") from None
@@ -147,5 +148,16 @@ def _strays(directory: str) -> Iterator[str]:
     for folder, below, there in os.walk(directory, onerror=unreadable):
         below[:] = [name for name in below if not name.startswith(".")]
         for name in there:
-            if not name.endswith(".gpg") and name not in {".gpg-id", ".gpg-id.sig", *_GIT}:
+            if name not in {".gpg-id", ".gpg-id.sig", *_GIT} and not _is_entry(folder, name):
                 yield os.path.relpath(os.path.join(folder, name), directory)
+
+
+def _is_entry(folder: str, name: str) -> bool:
+    """Tell whether the file *name* is called like an entry, and is encrypted."""
+    if not name.endswith(".gpg"):
+        return False
+    try:
+        with files.directory(folder) as fd:
+            return bool(packets.key_ids(files.read(fd, name, MAX_CIPHERTEXT)))
+    except VaultError:
+        return False

@@ -338,7 +338,7 @@ def _folder_link(path: Path, _mallory: Person) -> None:
 HOSTILE: dict[str, tuple[Callable[[Path, Person], None], str]] = {
     "another key": (lambda path, mallory: _written(path, mallory.public), "holds the key"),
     "several keys": (_two, "holds several keys"),
-    "a private key": (_private, "its armor is damaged"),
+    "a private key": (_private, "holds a private key"),
     "text": (lambda path, _: _written(path, b"--output=/etc/passwd\n"), "its armor is damaged"),
     "nothing": (lambda path, _: _written(path, b""), "is not a public key"),
     "too much": (lambda path, _: _written(path, b"x" * (300 << 10)), "is larger than"),

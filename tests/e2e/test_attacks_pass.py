@@ -59,6 +59,23 @@ def test_an_entry_rolled_back_is_refused(store: Store) -> None:
     store.refused(5, "rolled back", "show", "pass:bank")
 
 
+def test_the_hint_of_a_rollback_is_a_command_that_works_anywhere(store: Store, tmp_path: Path) -> None:
+    store.done("insert", "pass:with space", input=b"older\n")
+    path = store.directory / "with space.gpg"
+    old = path.read_bytes()
+    store.done("insert", "--force", "pass:with space", input=b"newer\n")
+    path.write_bytes(old)
+    said = store.vault("show", "pass:with space").err
+    history, _, command = said.partition("hint: ")[2].partition(" says who did it; when it is meant: ")
+    assert command.strip() == "pass show -- 'with space' | vault insert --force 'pass:with space'"
+    for line in (history, command.replace("vault ", f"{sys.executable} -m tskeyvault ")):
+        environment = {**os.environ, "PYTHONPATH": PATH, **store.environment}
+        subprocess.run(
+            ["sh", "-euc", line], env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=60
+        )
+    assert store.done("show", "pass:with space").out == b"older\n"
+
+
 # Who reads.
 
 

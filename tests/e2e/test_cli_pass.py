@@ -246,9 +246,13 @@ def test_signers_and_members_whose_keys_are_no_good_are_found(people: Team, tmp_
 
 
 def test_plain_files_and_missing_signers_are_found(store: Store) -> None:
-    (store.directory / "note.txt").write_text("plain")
+    store.done("insert", "pass:folder/entry", input=LINES)
+    for name in ("note.txt", "folder/typed.gpg"):
+        (store.directory / name).write_text("plain")
     env = {"PASSWORD_STORE_SIGNING_KEY": "A" * 40}
     done = store.vault("recipients", "check", "--plugin", "pass", env=env)
     assert done.code == 1
-    assert "'note.txt' in the store is not encrypted by pass" in done.err
+    for name in ("note.txt", "folder/typed.gpg"):
+        assert f"'{name}' in the store is not encrypted by pass" in done.err
+    assert "entry" not in done.err
     assert f"signer {'A' * 40} is not in your keyring" in done.err

@@ -1,6 +1,7 @@
 """gpg where nobody is there to ask: passphrases, the agent, time limits, and failures that gpg misnames."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,27 @@ def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], p
     folder.mkdir(exist_ok=True)
     who = gpg.clone(people.alice, folder / "home")
     ours.refused(6, "secret 'a': there is no gpg-agent, and none could be started", "show", "a", who=who)
+
+
+@pytest.mark.parametrize("which", ["a key of others", "no key"])
+def test_who_has_no_key_for_it_is_told_that_where_no_agent_runs(
+    host: tuple[Shared, Person], people: Team, which: str
+) -> None:
+    ours, _ = host
+    who = gpg.clone(people.mallory, people.folder / f"stranger{os.getpid()}{len(which)}")
+    if which == "no key":
+        shutil.rmtree(who.home)
+        who.home.mkdir(mode=0o700)
+    ours.refused(4, "secret 'a': not encrypted to a key of yours", "show", "a", who=who)
+    assert gpg.agents(who.home) == 0
+
+
+def test_a_secret_key_that_is_damaged_is_no_damaged_secret(host: tuple[Shared, Person], people: Team) -> None:
+    ours, _ = host
+    who = gpg.clone(people.bob, people.folder / f"damaged{os.getpid()}")
+    for path in (who.home / "private-keys-v1.d").iterdir():
+        path.write_bytes(b"damaged")
+    ours.refused(6, "secret 'a': gpg-agent cannot use the secret key", "show", "a", who=who)
 
 
 def test_gpg_that_is_not_installed_is_named(host: tuple[Shared, Person], tmp_path: Path) -> None:

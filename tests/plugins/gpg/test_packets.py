@@ -108,7 +108,8 @@ def test_a_key_is_named_by_its_fingerprint() -> None:
         (packet(6, b"\x03" + PUBLIC[1:]), "version 4"),
         (packet(6, b""), "version 4"),
         (packet(6, PUBLIC) + b"\xff", "too early"),
-        (armored(packet(6, PUBLIC), "PRIVATE KEY BLOCK"), "armor"),
+        (armored(packet(5, PUBLIC), "PRIVATE KEY BLOCK"), "holds a private key"),
+        (armored(packet(6, PUBLIC), "PUBLIC KEY BLOCK") * 2, "something beside it"),
         (b"", "not a public key"),
     ],
 )

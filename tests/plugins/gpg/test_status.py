@@ -92,6 +92,10 @@ def error(source: int, code: int) -> str:
         (error(6, 112), LockedError, "the card is not inserted"),
         (error(6, 87), LockedError, "the PIN is wrong"),
         (error(2, 18), IntegrityError, "damaged"),
+        (error(1, 10), IntegrityError, "damaged"),
+        (error(4, 79), IntegrityError, "damaged"),
+        (error(4, 55), PluginError, "gpg-agent cannot use the secret key"),
+        (error(6, 1), PluginError, "gpg-agent cannot use the secret key"),
         (
             "NO_SECKEY 1\nBEGIN_DECRYPTION\nDECRYPTION_FAILED\n",
             LockedError,
@@ -105,12 +109,13 @@ def error(source: int, code: int) -> str:
     ],
 )
 def test_a_failure_is_explained(text: str, kind: type[VaultError], message: str) -> None:
-    found = faults.explained("a", report(text), agent=True)
+    found = faults.explained("a", report(text), has_agent=lambda: True)
     assert type(found) is kind
     assert found.message.startswith("secret 'a': ")
     assert message in found.message
 
 
 def test_a_missing_agent_is_no_missing_key() -> None:
-    found = faults.explained("a", report("NO_SECKEY 1\nBEGIN_DECRYPTION\nDECRYPTION_FAILED\n"), agent=False)
+    text = "NO_SECKEY 1\nBEGIN_DECRYPTION\nDECRYPTION_FAILED\n"
+    found = faults.explained("a", report(text), has_agent=lambda: False)
     assert (type(found), "there is no gpg-agent" in found.message) == (PluginError, True)
