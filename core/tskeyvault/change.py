@@ -42,20 +42,20 @@ def write(
     *force* is not set, RecipientsChangedError.
     """
     refuse_large(plaintext)
-    with vault.lock():
+    with vault.changes.lock():
         entry = vault.entry_for(reference)
         if not force and vault.store.find(Reference(entry.plugin, entry.name)):
             raise UsageError(f"secret '{reference}' exists", "--force replaces it")
         to = vault.readers(entry)
         ciphertext, seen = vault.seal(entry, plaintext, to, created=binding.now(), expires=expires)
-        vault.place({entry.path: ciphertext}, seen={entry.path: seen}, note=note)
+        vault.changes.place({entry.path: ciphertext}, seen={entry.path: seen}, note=note)
     return entry
 
 
 def remove(vault: Vault, entries: Iterable[Entry], note: Note = UNTOLD) -> None:
     """Remove the ciphertexts of *entries*; git keeps what was committed."""
-    with vault.lock():
-        vault.place({}, [entry.path for entry in entries], seen={}, note=note)
+    with vault.changes.lock():
+        vault.changes.place({}, [entry.path for entry in entries], seen={}, note=note)
 
 
 def transfer(
@@ -65,7 +65,7 @@ def transfer(
 
     Raises UsageError when a second one exists and *force* is not set.
     """
-    with vault.lock():
+    with vault.changes.lock():
         contents: dict[str, bytes] = {}
         seen: dict[str, Seen] = {}
         for _, new in pairs:
@@ -79,7 +79,7 @@ def transfer(
                 new, opened[old].plaintext, vault.readers(new), created=created, expires=expires
             )
             contents[new.path], seen[new.path] = sealed
-        vault.place(contents, [] if keep else [old.path for old, _ in pairs], seen=seen, note=note)
+        vault.changes.place(contents, [] if keep else [old.path for old, _ in pairs], seen=seen, note=note)
 
 
 def governed(vault: Vault, plugin: str, path: str) -> list[Entry]:
@@ -154,7 +154,7 @@ def rekey(
     for task, (ciphertext, known) in zip(tasks, parallel.each(workers, sealed, tasks), strict=True):
         contents[task.entry.path], seen[task.entry.path] = ciphertext, known
     approved = {changed.path: changed.approvable} if changed else None
-    vault.place(contents | written, removed, seen=seen, approved=approved, note=note)
+    vault.changes.place(contents | written, removed, seen=seen, approved=approved, note=note)
 
 
 def _public_keys(vault: Vault, changed: Recipients) -> tuple[dict[str, bytes], list[str]]:

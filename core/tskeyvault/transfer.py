@@ -67,7 +67,7 @@ def write(there: Vault, values: Mapping[Reference, Value], *, force: bool, note:
     """
     contents: dict[str, bytes] = {}
     seen: dict[str, Seen] = {}
-    with there.lock():
+    with there.changes.lock():
         for new, (plaintext, created, expires) in values.items():
             entry = there.entry_for(new)
             if not force and there.store.find(new):
@@ -78,7 +78,7 @@ def write(there: Vault, values: Mapping[Reference, Value], *, force: bool, note:
             sealed = there.seal(entry, refuse_large(plaintext), readers, created=created, expires=expires)
             contents[entry.path], seen[entry.path] = sealed
         if contents:
-            there.place(contents, seen=seen, note=note)
+            there.changes.place(contents, seen=seen, note=note)
     written = there.read(values)
     for new, value in values.items():
         if written[new] != value.plaintext:
@@ -90,12 +90,12 @@ def remove(here: Vault, copied: Mapping[Entry, bytes], note: Note) -> None:
 
     Raises IntegrityError.
     """
-    with here.lock():
+    with here.changes.lock():
         for entry, ciphertext in copied.items():
             if here.store.read(entry.path) != ciphertext:
                 hint = "nothing was removed; see what it holds now, then import it again with --force"
                 raise IntegrityError(f"secret '{entry.name}' was changed meanwhile", hint)
-        here.place({}, [entry.path for entry in copied], seen={}, note=note)
+        here.changes.place({}, [entry.path for entry in copied], seen={}, note=note)
 
 
 def _is_there(vault: Vault, entry: Entry, plaintext: bytes) -> bool:

@@ -1,17 +1,18 @@
 """A vault that is open: reading, writing and re-encrypting its secrets, with every check that binds them."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import binding, config, files, limits, local, names, parallel
+from . import binding, files, limits, local, names, parallel
 from .backend import PublicKeys
 from .binding import Binding
+from .changes import Changes
 from .config import Settings
-from .errors import ConfigError, IntegrityError, NotFoundError, UsageError, VaultError
-from .journal import Journal, Note
+from .errors import IntegrityError, NotFoundError, UsageError, VaultError
+from .journal import Journal
+from .locate import Place, find, housing, settings
 from .names import Reference
 from .parallel import Progress
 from .plugins import Plugins, is_housed, is_installed
@@ -19,21 +20,10 @@ from .state import Seen, State
 from .store import Entry, Store
 from .unbound import REWRITE, Unbound
 from .values import UI, Housing
-from .writer import Finished, Writer
+from .writer import Writer
 
 if TYPE_CHECKING:
     from .recipients import Recipients  # what only writing needs is imported there: reading starts services
-
-
-class Place(NamedTuple):
-    """What the user said about where things are."""
-
-    vault: str = ""
-    """``--vault``"""
-    identity: str = ""
-    """``--identity``"""
-    consents: frozenset[str] = frozenset()
-    """``--last-try``, ``--free-reader``: see :data:`tskeyvault.values.Options`."""
 
 
 class Opened(NamedTuple):
@@ -60,16 +50,22 @@ class Vault:
         self.plugin = plugin
         self._place, self._environ = place, environ
         self.local = local.load(environ)
-        self.settings: Settings = _settings(root, directory, plugin)
+        self.settings: Settings = settings(root, directory, plugin)
         memory = local.state_directory(environ)
         self.store = Store(root, plugin, umask)
-        self.writer = Writer(self.store, Journal(memory, self.settings.id, directory))
         self.state = State(memory, self.settings.id, directory)
         identities, credentials = local.identities(place.identity, environ), local.credentials(environ)
         self.plugins = Plugins(self.local.plugins, identities, ui, credentials, place.consents)
         self._unbound = Unbound(self.store, self.state)
         self._ui = ui
-        self._left: tuple[str, ...] = ()
+        self.changes = Changes(
+            Writer(self.store, Journal(memory, self.settings.id, directory)),
+            self.state,
+            directory,
+            ui,
+            commit=self.local.commit,
+            own_git=bool(plugin),  # as pass: what lies above the store is not its git
+        )
 
     def read(self, references: Iterable[Reference]) -> dict[Reference, bytes]:
         """Return the plaintexts of *references*, each authenticated and bound to its name.
@@ -245,104 +241,6 @@ class Vault:
         readers = tuple(self.plugins.get(plugin).resolve(texts, public_keys))
         return found._replace(readers=readers, public_keys=public_keys)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for a change; first finish and commit what a killed command had begun.
-
-        SIGTERM and SIGHUP let the body clean up. Raises DeliveryError when another process holds it too long.
-        """
-        with limits.stoppable("the change"), self.writer.lock() as finished:
-            if finished:
-                self._settle(finished)
-            yield
-
-    def recover(self) -> None:
-        """Finish what a killed command had begun, if there is any."""
-        if self.writer.is_unfinished():
-            with self.lock():
-                pass
-
-    def place(
-        self,
-        contents: Mapping[str, bytes],
-        removed: Iterable[str] = (),
-        *,
-        seen: Mapping[str, Seen],
-        approved: Mapping[str, tuple[str, ...]] | None = None,
-        note: Note,
-    ) -> None:
-        """Write *contents* and remove *removed*, all or nothing, remember what is new, and commit.
-
-        The caller holds the lock. Raises DeliveryError; PluginError when git refuses: what was
-        written then stays, and is committed with the next change.
-        """
-        removed = tuple(removed)
-        committing = note.commit and self._is_committed()
-
-        def remember() -> None:
-            self.state.record(seen)
-            if approved:
-                self.state.approve(approved)
-
-        note = note._replace(commit=committing)
-        self.writer.change(contents, removed, note=note, approved=approved, left=self._left, placed=remember)
-        if committing:
-            self.commit([*contents, *removed], note)
-
-    def commit(self, paths: Iterable[str], note: Note) -> None:
-        """Commit exactly *paths*, and what is left of earlier changes, by *note*.
-
-        Raises PluginError.
-        """
-        from . import git
-
-        touched = dict.fromkeys(map(os.path.normpath, (*paths, *self._left)))
-        if not git.commit(self.directory, list(touched), note.message):
-            self._ui.message("warning: git has nothing to commit of what was written: see git status")
-        self.writer.settle()
-        self._left = ()
-
-    def _is_committed(self) -> bool:
-        """Tell whether changes are to be committed: by the local configuration, and in a work tree.
-
-        Raises PluginError when git does not answer, before anything was written.
-        """
-        from . import git
-
-        if not self.local.commit:
-            return False
-        top = git.work_tree(self.directory)
-        if self.plugin:  # as pass: what lies above the store is not its git
-            return bool(top) and os.path.realpath(top) == os.path.realpath(self.directory)
-        if top:
-            return True
-        self._ui.message(f"warning: '{self.directory}' is not in a git work tree: nothing was committed")
-        return False
-
-    def _settle(self, finished: Finished) -> None:
-        """Approve, commit and tell what was *finished* in the place of a command that was killed."""
-        from . import git
-
-        record, others, done = finished
-        how = "finished" if done else "gave up"
-        self._ui.message(f"{how} what was cut off: {names.shown(record.note.message)}")
-        for path in others:
-            self._ui.message(f"warning: '{names.shown(path)}' was changed since, and stays as it is")
-        if done and record.approved:
-            self.state.approve(record.approved)
-        own = (
-            [step.path for step in record.steps if step.path not in others]
-            if done and record.note.commit
-            else []
-        )
-        if paths := tuple(dict.fromkeys((*own, *record.left))):
-            try:
-                git.commit(self.directory, list(map(os.path.normpath, paths)), record.note.message)
-                self.writer.settle()
-            except VaultError as error:
-                self._left = paths
-                self._ui.message(f"warning: {error.message}; it is committed with the next change")
-
     def _generation(self, entry: Entry) -> int:
         """Return the highest generation of *entry* that this host has seen or that lies there.
 
@@ -392,7 +290,7 @@ def opened(place: Place, environ: Mapping[str, str], ui: UI, plugin: str = "") -
     configuration is wrong.
     """
     housed = plugin if is_housed(plugin) else ""
-    where = _housing(housed, environ, ui) if housed else Housing(find(place, environ), 0o022)
+    where = housing(housed, environ, ui) if housed else Housing(find(place, environ), 0o022)
     with files.directory(where.directory) as root:
         vault = Vault(where.directory, root, place, environ, ui, housed, where.umask)
         with limits.stoppable("the command", unless_handled=True):  # or what a plugin has started would go on
@@ -400,53 +298,3 @@ def opened(place: Place, environ: Mapping[str, str], ui: UI, plugin: str = "") -
                 yield vault
             finally:
                 vault.plugins.close()
-
-
-def _housing(plugin: str, environ: Mapping[str, str], ui: UI) -> Housing:
-    """Return the directory that the secrets of *plugin* lie in.
-
-    Raises NotFoundError.
-    """
-    asked = Plugins(local.load(environ).plugins, (), ui)
-    try:
-        return asked.get(plugin).store()
-    finally:
-        asked.close()
-
-
-def _settings(root: int, directory: str, plugin: str) -> Settings:
-    """Return what ``vault.toml`` says, or what holds for a directory of *plugin*, which has none."""
-    if plugin:
-        where = os.path.realpath(directory).encode(errors="surrogateescape")
-        return Settings(hashlib.sha256(where).hexdigest()[:32], plugin, {})
-    settings = config.parse(files.read(root, config.FILE, config.MAX_SIZE))
-    if is_housed(settings.backend):
-        raise ConfigError(
-            f"{config.FILE}: the secrets of plugin '{settings.backend}' do not lie in a vault",
-            f"name them as {settings.backend}:NAME",
-        )
-    return settings
-
-
-def find(place: Place, environ: Mapping[str, str]) -> str:
-    """Return the vault's directory: ``--vault``, ``$TSKEYVAULT_DIR``, upwards, or the local configuration's.
-
-    Raises NotFoundError.
-    """
-    for named in (place.vault, environ.get("TSKEYVAULT_DIR", "")):
-        if named:
-            return _vault_at(named)
-    here = os.getcwd()
-    while not os.path.lexists(os.path.join(here, config.FILE)):
-        if here == (here := os.path.dirname(here)):
-            if fallback := local.load(environ).vault:
-                return _vault_at(fallback)
-            raise NotFoundError("no vault here or above", "vault init makes one, --vault DIR names one")
-    return here
-
-
-def _vault_at(path: str) -> str:
-    directory = os.path.abspath(path)
-    if not os.path.lexists(os.path.join(directory, config.FILE)):
-        raise NotFoundError(f"'{names.shown(directory)}' holds no {config.FILE}", "vault init makes one")
-    return directory

@@ -24,10 +24,11 @@ from tskeyvault.errors import (
     UsageError,
     VaultError,
 )
+from tskeyvault.locate import Place
 from tskeyvault.recipients import Recipient, Recipients, RecipientsChangedError
 from tskeyvault.spec import Secret
 from tskeyvault.store import Entry, Store
-from tskeyvault.vault import Place, Vault
+from tskeyvault.vault import Vault
 from tskeyvault_age import file, x25519
 
 ID = "0123456789abcdef" * 2
@@ -177,7 +178,7 @@ def tasks_of(scene: Scene, to: Recipients | None = None) -> dict[str, str]:
 
 def rekeyed(scene: Scene, changed: Recipients | None = None) -> list[str]:
     """Do as the commands do: plan for what *changed* governs, or for all, and re-encrypt."""
-    with scene.opened() as ours, ours.writer.lock():
+    with scene.opened() as ours, ours.changes.writer.lock():
         entries = change.governed(ours, "age", changed.path) if changed else ours.store.within("")
         tasks = change.plan(ours, entries, changed)
         change.rekey(ours, tasks, quiet, changed)
@@ -453,7 +454,7 @@ def test_a_second_time_there_is_nothing_to_do(scene: Scene) -> None:
 def test_the_progress_is_told(scene: Scene) -> None:
     scene.readers(TOP, scene.ann)
     told: list[tuple[int, int]] = []
-    with scene.opened() as ours, ours.writer.lock():
+    with scene.opened() as ours, ours.changes.writer.lock():
         tasks = change.plan(ours, ours.store.within(""))
         change.rekey(ours, tasks, lambda done, total: told.append((done, total)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -464,7 +465,7 @@ def test_the_progress_is_told(scene: Scene) -> None:
 
 def test_who_cannot_read_cannot_let_others_read(scene: Scene) -> None:
     scene.readers(TEAM, scene.bob)
-    with scene.opened() as ours, ours.writer.lock():
+    with scene.opened() as ours, ours.changes.writer.lock():
         tasks = change.plan(ours, ours.store.within("team"))
         change.rekey(ours, tasks, quiet)
     with unchanged(scene), pytest.raises(LockedError, match="team/d"):
@@ -546,7 +547,7 @@ def test_a_recipient_that_is_none_changes_nothing(scene: Scene) -> None:
 
 
 def test_a_secret_that_is_gone_meanwhile_changes_nothing(scene: Scene) -> None:
-    with scene.opened() as ours, ours.writer.lock():
+    with scene.opened() as ours, ours.changes.writer.lock():
         tasks = change.plan(ours, ours.store.within(""), listed(TOP, scene.ann))
         os.unlink(scene.directory / path("b/c"))
         with unchanged(scene), pytest.raises(NotFoundError, match="b/c"):

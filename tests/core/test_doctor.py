@@ -17,7 +17,8 @@ from tskeyvault import doctor
 from tskeyvault.cli import terminal
 from tskeyvault.doctor.finding import Finding
 from tskeyvault.doctor.host import Host
-from tskeyvault.vault import Place, opened
+from tskeyvault.locate import Place
+from tskeyvault.vault import opened
 
 PROGRAM = f"{shlex.quote(sys.executable)} -m tskeyvault"
 KEYS = "etc/tailscale-keys"

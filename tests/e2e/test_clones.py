@@ -13,8 +13,8 @@ import pytest
 from support import needs
 from support.vaults import Result, made_key, run_vault
 from tskeyvault import binding, vault
+from tskeyvault.locate import Place
 from tskeyvault.spec import UI
-from tskeyvault.vault import Place
 from tskeyvault_age import file, x25519
 
 SEED = 3

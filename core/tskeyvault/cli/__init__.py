@@ -12,7 +12,7 @@ from tskeyvault.errors import PluginError, UsageError, VaultError
 from . import terminal
 
 if TYPE_CHECKING:
-    from tskeyvault.vault import Place
+    from tskeyvault.locate import Place
 
 
 class Command(NamedTuple):
@@ -120,7 +120,7 @@ def common(parser: ArgumentParser) -> None:
 
 def place(options: Namespace) -> "Place":
     """Return what the parsed *options* say about where vault and identity are."""
-    from tskeyvault.vault import Place  # which loads all that reading a secret takes
+    from tskeyvault.locate import Place  # which loads all that reading a secret takes
 
     consents = frozenset(getattr(options, "consents", ()))
     return Place(getattr(options, "vault", ""), getattr(options, "identity", ""), consents)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from tskeyvault.errors import UsageError, VaultError
-from tskeyvault.vault import Place, Vault, opened
+from tskeyvault.locate import Place
+from tskeyvault.vault import Vault, opened
 
 from . import COMMANDS, parser_for, split, terminal
 

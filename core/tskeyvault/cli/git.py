@@ -3,7 +3,7 @@
 import os
 from argparse import REMAINDER, ArgumentParser, Namespace
 
-from tskeyvault import process, vault
+from tskeyvault import locate, process
 
 from . import place
 
@@ -16,5 +16,5 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Run git with the arguments, in the vault's directory, on this terminal; its exit code is ours."""
     given = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
-    directory = vault.find(place(options), os.environ)
+    directory = locate.find(place(options), os.environ)
     return process.interactive(["git", *given], directory=directory)

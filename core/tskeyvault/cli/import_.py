@@ -50,7 +50,7 @@ def run(options: Namespace) -> int:
         opened(place(options), os.environ, terminal.USER, source.plugin) as here,
         opened(place(options), os.environ, terminal.USER, target.plugin) as there,
     ):
-        here.recover()
+        here.changes.recover()
         pairs = transfer.pairs(
             here, source, target, folder=options.source.endswith("/"), into=options.target.endswith("/")
         )

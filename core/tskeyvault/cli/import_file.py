@@ -8,13 +8,14 @@ from tskeyvault.credentials import table
 from tskeyvault.envfile import Variables
 from tskeyvault.errors import NameInvalidError, UsageError
 from tskeyvault.journal import Note
+from tskeyvault.locate import Place
 from tskeyvault.names import Reference, shown
 from tskeyvault.plainfile import PlainFile
 from tskeyvault.plugins import Plugins
 from tskeyvault.store import MAX_CIPHERTEXT, MAX_SECRET
 from tskeyvault.unitlines import Import
 from tskeyvault.values import Secret
-from tskeyvault.vault import Place, Vault, opened
+from tskeyvault.vault import Vault, opened
 
 from . import place, program, terminal
 from .insert import approve

@@ -70,7 +70,7 @@ def run(options: Namespace) -> int:
         else:
             terminal.say(f"made a vault in '{directory}'; its recipients were there: vault recipients ack")
         if not options.no_commit and vault.local.commit:
-            vault.commit(written, Note("Make a vault", commit=True))
+            vault.changes.commit(written, Note("Make a vault", commit=True))
     return 0
 
 

@@ -54,7 +54,7 @@ def approve(vault: Vault, attempt: Callable[[], object]) -> None:
 
     Raises RecipientsChangedError when there is nobody to ask, or the answer is no.
     """
-    vault.recover()  # the change that is not approved may be our own
+    vault.changes.recover()  # the change that is not approved may be our own
     try:
         attempt()
     except RecipientsChangedError as error:

@@ -225,7 +225,7 @@ def _change(
     if vault.plugin:
         raise UsageError("who reads there is the business of the store's own program", "pass init ID...")
     limits.protect_memory()
-    with vault.lock():
+    with vault.changes.lock():
         new, what = changed(plugin, _present(vault, plugin, folder))
         note = Note(f"{what} {where}", not options.no_commit)
         entries = change.governed(vault, plugin, new.path)
@@ -261,7 +261,7 @@ def _counted(number: int) -> str:
 
 
 def _ack(vault: Vault, options: Namespace) -> int:
-    vault.recover()
+    vault.changes.recover()
     found = recipients.changes(vault.store, vault.state, vault.resolve)
     if not found:
         terminal.say("all recipients are approved")

@@ -28,7 +28,7 @@ def run(options: Namespace) -> int:
         entries = vault.store.within(folder)
         for entry in entries:
             approve(vault, lambda entry=entry: vault.readers(entry))  # type: ignore[misc]
-        with vault.lock():
+        with vault.changes.lock():
             tasks = change.plan(vault, entries)
             show_plan(tasks)
             if options.plan or not tasks:
