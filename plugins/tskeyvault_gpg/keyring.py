@@ -18,10 +18,11 @@ _ROOM = 64 << 10
 class Ring:
     """Public keys that gpg knows, and what is encrypted to them."""
 
-    def __init__(self, gpg: Gpg, known: Iterable[Key], where: str):
-        """Take *gpg*, the keys that it has, and what people call the place where these are."""
+    def __init__(self, gpg: Gpg, known: Iterable[Key], where: str, check: str = "vault recipients check"):
+        """Take *gpg*, the keys that it has, what people call the place where these are, and what checks them."""
         self._gpg = gpg
         self._where = where
+        self._check = check
         self.keys: Mapping[str, Key] = {key.fingerprint: key for key in known}
 
     def encrypt(self, plaintext: bytes, recipients: Sequence[str]) -> bytes:
@@ -50,11 +51,11 @@ class Ring:
         """
         if not keys.FINGERPRINT.fullmatch(recipient):
             # Not shown: whatever is not understood may be anything, so a secret too.
-            raise UsageError(f"recipient {position} is not a key {self._where}", "vault recipients check")
+            raise UsageError(f"recipient {position} is not a key {self._where}", self._check)
         key = self.keys.get(recipient)
         usable = key.usable if key else None
         if key is None or usable is None:
-            raise UsageError(describe(recipient, key, self._where), "vault recipients check")
+            raise UsageError(describe(recipient, key, self._where), self._check)
         return usable.fingerprint
 
 

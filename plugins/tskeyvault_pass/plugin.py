@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from tskeyvault import files, names
-from tskeyvault.errors import NotFoundError, PluginError, UsageError, VaultError
+from tskeyvault.errors import IntegrityError, NotFoundError, PluginError, UsageError, VaultError
 from tskeyvault.exchange import Stop
 from tskeyvault.recipients import MAX_SIZE, parse
 from tskeyvault.spec import hookimpl
@@ -19,6 +19,7 @@ from tskeyvault_pass import settings
 from tskeyvault_pass.signature import check
 
 _WHERE = "in your keyring"
+_CHECK = "vault recipients check --plugin pass"
 _GIT = {".git", ".gitattributes", ".gitignore"}
 _MAX_SHOWN = 20
 
@@ -111,7 +112,7 @@ class Plugin:
     def _users(self) -> Ring:
         if self._ring is None:
             gpg = self._program()
-            self._ring = Ring(gpg, keys.parse(gpg.listing("--list-keys")), _WHERE)
+            self._ring = Ring(gpg, keys.parse(gpg.listing("--list-keys")), _WHERE, _CHECK)
         return self._ring
 
     def _members(self) -> list[Key]:
@@ -120,9 +121,8 @@ class Plugin:
         meant: set[str] = set(self._settings.keys)
         for folder, _, there in os.walk(self._settings.directory):
             if ".gpg-id" in there:
-                with files.directory(folder) as fd:
-                    content = files.read(fd, ".gpg-id", MAX_SIZE)
-                meant |= {entry.text for entry in parse(".gpg-id", content).entries}
+                path = os.path.relpath(os.path.join(folder, ".gpg-id"), self._settings.directory)
+                meant |= {entry.text for entry in parse(path, _content(folder, path)).entries}
         readers = {
             reader.recipient for line in meant for reader in resolve(line, known, self._gpg.groups, _WHERE)
         }
@@ -137,6 +137,18 @@ class Plugin:
             elif key.validity in {"e", "r", "d", "i"}:
                 yield Finding(f"signer {signer} is of no use: {key.problem}", "name another one")
         yield from checks.of_keys(key for key in known.values() if key.fingerprint in self._settings.signers)
+
+
+def _content(folder: str, path: str) -> bytes:
+    """Return what stands in the ``.gpg-id`` of *folder*; a failure names its *path* in the store.
+
+    Raises IntegrityError.
+    """
+    try:
+        with files.directory(folder) as fd:
+            return files.read(fd, ".gpg-id", MAX_SIZE)
+    except VaultError as error:
+        raise IntegrityError(f"'{names.shown(path)}': {error.message}", error.hint) from None
 
 
 def _strays(directory: str) -> Iterator[str]:

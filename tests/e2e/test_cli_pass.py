@@ -130,6 +130,24 @@ def test_a_change_of_ids_is_made_good_by_either(store: Store, people: Team) -> N
     assert store.run_pass("show", "entry") == LINES
 
 
+def test_what_comes_into_another_folder_is_read_by_those_who_read_there(store: Store, people: Team) -> None:
+    store.run_pass("init", "-p", "own folder", people.alice.fingerprint, people.bob.fingerprint)
+    store.done("recipients", "ack", "--plugin", "pass", "--yes")
+    store.done("insert", "pass:entry", input=LINES)
+    store.done("mv", "pass:entry", "pass:own folder/ünïcode")
+    assert store.readers("own folder/ünïcode") == 2
+    store.run_pass("mv", "own folder/ünïcode", "entry")
+    assert (store.readers("entry"), store.done("show", "pass:entry").out) == (1, LINES)
+    store.run_pass("cp", "entry", "own folder/theirs")
+    store.done("cp", "pass:entry", "pass:own folder/ours")
+    assert [store.readers(f"own folder/{name}") for name in ("theirs", "ours")] == [2, 2]
+    store.run_pass("init", "-p", "own folder", people.bob.fingerprint, people.mallory.fingerprint)
+    store.done("recipients", "ack", "--plugin", "pass", "--yes")
+    store.refused(4, "not encrypted to a key of yours", "show", "pass:own folder/ours")
+    assert gpg.run(people.mallory.home, "--decrypt", store.directory / "own folder/ours.gpg") == LINES
+    assert store.done("show", "pass:entry").out == LINES
+
+
 def test_a_group_is_whom_gpg_conf_says(people: Team, tmp_path: Path) -> None:
     alice = gpg.clone(people.alice, people.folder / "grouped")
     (alice.home / "gpg.conf").write_text(f"group ops={people.alice.fingerprint} {people.bob.fingerprint}\n")
@@ -254,5 +272,20 @@ def test_plain_files_and_missing_signers_are_found(store: Store) -> None:
     assert done.code == 1
     for name in ("note.txt", "folder/typed.gpg"):
         assert f"'{name}' in the store is not encrypted by pass" in done.err
-    assert "entry" not in done.err
     assert f"signer {'A' * 40} is not in your keyring" in done.err
+    assert "entry" not in done.err
+
+
+def test_what_is_wrong_with_a_list_is_told_with_what_mends_it_in_a_store(store: Store, people: Team) -> None:
+    ids = store.directory / ".gpg-id"
+    ids.write_text(f"{people.alice.fingerprint}\n{'A' * 40}\n")
+    check = ("recipients", "check", "--plugin", "pass")
+    done = store.vault(*check)
+    assert done.code == 1
+    assert "hint: have it renewed, then: gpg --import FILE; or pass init ID... without it" in done.err
+    assert "hint: vault recipients ack --plugin pass" in done.err
+    store.done("recipients", "ack", "--plugin", "pass", "--yes")
+    store.refused(2, f"hint: vault {' '.join(check)}", "insert", "pass:entry", input=LINES)
+    (store.directory / "own").mkdir()
+    (store.directory / "own/.gpg-id").symlink_to(ids)
+    store.refused(5, "'own/.gpg-id': ", *check)

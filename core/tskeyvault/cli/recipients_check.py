@@ -12,6 +12,8 @@ from . import terminal
 
 _SOON = 30 * 86400.0
 """Seconds ahead that an expiry is warned of."""
+_RENEW = "have it renewed, then: vault recipients add; or vault recipients rm"
+_RENEW_THERE = "have it renewed, then: gpg --import FILE; or pass init ID... without it"
 
 
 def run(vault: Vault, options: Namespace) -> int:
@@ -19,9 +21,11 @@ def run(vault: Vault, options: Namespace) -> int:
     files = vault.store.recipients_files(lambda path: terminal.warn(f"passed over: {names.shown(path)}"))
     found = [vault.resolve(plugin, recipients.load(vault.store, path)) for plugin, path in files]
     readers = {reader: file.path for file in found for _, line in file.pairs for reader in line}
-    findings = [finding for reader in readers for finding in _of(reader)]
+    renew = _RENEW_THERE if vault.plugin else _RENEW
+    findings = [finding for reader in readers for finding in _of(reader, renew)]
+    approve = f"vault recipients ack --plugin {vault.plugin}" if vault.plugin else "vault recipients ack"
     findings += [
-        Finding(f"{names.shown(change.path)} is not approved on this host", "vault recipients ack")
+        Finding(f"{names.shown(change.path)} is not approved on this host", approve)
         for change in recipients.changes(vault.store, vault.state, vault.resolve)
     ]
     for plugin in dict.fromkeys(plugin for plugin, _ in files):
@@ -51,12 +55,11 @@ def _until(reader: Reader) -> str:
     return reader.problem or (f"until {reader.expires}" if reader.expires else "does not expire")
 
 
-def _of(reader: Reader) -> Iterator[Finding]:
-    """Yield what is to be done about *reader*."""
+def _of(reader: Reader, renew: str) -> Iterator[Finding]:
+    """Yield what is to be done about *reader*; *renew* is the hint."""
     whose = f"recipient {names.shown(reader.recipient)}" + (
         f" ({names.shown(reader.name)})" if reader.name else ""
     )
-    renew = "have it renewed, then: vault recipients add; or vault recipients rm"
     if reader.problem:
         yield Finding(f"{whose} {reader.problem}", renew)
     elif reader.expires:
