@@ -430,6 +430,15 @@ def test_clean_also_removes_what_a_later_delivery_no_longer_has(desk: Desk) -> N
     assert desk.clean() == (["a", "b"], [])
 
 
+def test_what_could_not_be_cleaned_is_not_delivered(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
+    desk.deliver({"a": b"1"})
+    monkeypatch.setattr(deliver, "MAX_RECORD", 200)
+    with pytest.raises(DeliveryError, match="too many files"):
+        desk.deliver({f"file-{number}": b"1" for number in range(9)})
+    assert deliver.clean(desk.fd, SERVICE) == (["a"], [])
+    assert list(desk.path.iterdir()) == []
+
+
 def test_clean_where_nothing_was_delivered_does_nothing(desk: Desk) -> None:
     (desk.path / "a").write_text("x")
     assert desk.clean() == ([], [])

@@ -235,6 +235,30 @@ def test_a_wrong_option_writes_nothing(runtime: Path, words: list[str], reason: 
     assert os.listdir(runtime) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["s", "--mode", "0440"], "go with --secret"),
+        (["s", "--owner", "nobody"], "go with --secret"),
+        (["s", "--group", "nogroup"], "go with --secret"),
+        (["s", "--format", "line"], "go with --secret"),
+        (["s", "--directory", ""], "--directory names nothing"),
+        (["s", "--clean", "--directory", ""], "--directory names nothing"),
+        (
+            ["--secret", "t/one", "--to", "RUNTIME/k", "--directory", "/run/s"],
+            "name the directory themselves",
+        ),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    vault: Made, runtime: Path, words: list[str], message: str
+) -> None:
+    services(vault.directory, THREE)
+    done = materialize(*(word.replace("RUNTIME", str(runtime)) for word in words))
+    assert (done.code, message in done.err) == (2, True)
+    assert os.listdir(runtime) == []
+
+
 # the second run, --check and --clean
 
 

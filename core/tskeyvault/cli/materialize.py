@@ -16,6 +16,9 @@ from . import terminal
 SECONDS = 60.0
 """The default of --timeout: below systemd's own 90 s, so that we still say what took so long."""
 
+_OF_A_FILE = ("mode", "owner", "group", "format")
+"""Options that vault.toml or a manifest has for each file of a service."""
+
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
@@ -30,13 +33,13 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--secret", metavar="NAME", help="deliver this one secret instead of a service's")
     parser.add_argument("--to", metavar="PATH", help="... as this file")
-    parser.add_argument("--mode", default="0400", help="... with these permissions (default: 0400)")
+    parser.add_argument("--mode", default="", help="... with these permissions (default: 0400)")
     parser.add_argument(
         "--owner", default="", metavar="USER", help="... for this user (default: the directory's)"
     )
     parser.add_argument("--group", default="", metavar="GROUP", help="... and this group")
     parser.add_argument(
-        "--format", default="raw", choices=["raw", "line"], help="... raw, or without a newline at the end"
+        "--format", default="", choices=["raw", "line"], help="... raw, or without a newline at the end"
     )
     parser.add_argument("--check", action="store_true", help="do everything but write")
     parser.add_argument(
@@ -137,8 +140,14 @@ def _check_usage(options: Namespace) -> None:
         )
     if options.json:
         raise UsageError("--json goes with --changed")
-    if options.manifest and options.directory:
-        raise UsageError("--manifest names the directory itself")
+    if options.directory == "":
+        raise UsageError("--directory names nothing", "leave it out for the default")
+    if options.directory and not options.service:
+        raise UsageError("--manifest and --to name the directory themselves")
+    if not options.secret and any(getattr(options, key) for key in _OF_A_FILE):
+        raise UsageError(
+            "--mode, --owner, --group and --format go with --secret", "vault.toml or the manifest says them"
+        )
 
 
 def _order(options: Namespace, vault: Vault) -> Order:
@@ -175,7 +184,7 @@ def _clean(options: Namespace) -> int:
 
 
 def _single_file(options: Namespace) -> services.File:
-    entries = {key: getattr(options, key) for key in ("secret", "mode", "owner", "group", "format")}
+    entries = {key: value for key in ("secret", *_OF_A_FILE) if (value := getattr(options, key))}
     return services.file_of(os.path.basename(os.path.abspath(options.to)), entries, "--to")
 
 

@@ -11,7 +11,7 @@ from tskeyvault.errors import DeliveryError, PluginError, VaultError
 from tskeyvault.values import Target
 
 MAX_RECORD = 1 << 20
-"""Bytes of the record of what was delivered."""
+"""Bytes of the record of what was delivered; what it cannot say could not be cleaned, and is not delivered."""
 
 _Identity = tuple[int, int]
 
@@ -116,7 +116,12 @@ def _commit(directory: int, service: str, changed: Sequence[Staged]) -> None:
             name = item.target.name
             old, new = _identity(directory, name), _identity(directory, item.temporary)
             record[name] = [one for one in record.get(name, []) if one == old] + ([new] if new else [])
-        files.write(directory, record_name(service), json.dumps(record).encode(), mode=0o600)
+        data = json.dumps(record).encode()
+        if len(data) > MAX_RECORD:
+            raise DeliveryError(
+                f"service '{service}' has too many files", "--clean removes what it had before"
+            )
+        files.write(directory, record_name(service), data, mode=0o600)
     for item in changed:
         files.replace(directory, item.temporary, item.target.name)
     files.sync(directory)
