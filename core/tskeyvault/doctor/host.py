@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tskeyvault import git, process, unitfiles
+from tskeyvault import git, systemd, unitfiles
 from tskeyvault.errors import PluginError
 from tskeyvault.unitfiles import Unit
 from tskeyvault.vault import Vault
@@ -72,10 +72,10 @@ class Host:
         if not os.path.isdir(self.path("/run/systemd/system")):
             raise NotCheckedError("systemd does not run here")
         try:
-            done = process.run(argv, directory="/", seconds=30)
+            done = systemd.run(*argv)
         except PluginError as error:
             raise NotCheckedError(error.message) from None
-        if done.status:
+        if done is None or done.status:
             raise NotCheckedError(f"{argv[0]} failed")
         return done.output
 
