@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support import needs, pcsc
+from support import documents, needs, pcsc
 from support.systemd import Machine, Outcome
 from support.vaults import made_key
 
@@ -38,6 +38,18 @@ RuntimeDirectory=yubikey-web
 ExecStart={VAULT} --vault {HOME}/vault materialize web --directory {DELIVERED} --timeout 20
 """
 WITH_PIN = "SetCredential=yubikey-pin:123456"
+SERVER = "yubikey-served"
+SOCKET = f"/run/{SERVER}/credentials.sock"
+ASKING = f"""
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+LoadCredential=one:{SOCKET}
+LoadCredential=two:{SOCKET}
+ExecStartPre=/bin/true
+ExecStartPre=/bin/true
+ExecStart=/usr/bin/test -s ${{CREDENTIALS_DIRECTORY}}/one -a -s ${{CREDENTIALS_DIRECTORY}}/two
+"""
 ANSWER = """
 while ! ask=$(ls /run/systemd/ask-password/ask.* 2>/dev/null); do sleep 0.05; done
 sed -n 's/^Message=//p' $ask >%s/asked
@@ -61,6 +73,7 @@ def ready(machine: Machine) -> Iterator[Machine]:
     _vault(machine, "init", f"{HOME}/vault")
     table = (
         '[services.web.files.first]\nsecret = "a/first"\n[services.web.files.second]\nsecret = "a/second"\n'
+        '[services.yubikey-web]\ncredentials = { one = "a/first", two = "a/second" }\n'
     )
     path = f"{HOME}/vault/vault.toml"
     machine.write(path, machine.path(path).read_text() + table)
@@ -142,6 +155,12 @@ def verifies(machine: Machine) -> int:
     return sum(line.startswith("20 ") and line.split()[3] != "0" for line in lines)
 
 
+def touches(machine: Machine) -> int:
+    """Return how often the key in it was used, which takes a touch each time."""
+    lines = machine.path(f"{HOME}/card.trace").read_text().splitlines()
+    return sum(line.startswith("87 ") for line in lines)
+
+
 def test_the_pin_comes_from_a_credential(ready: Machine) -> None:
     before = verifies(ready)
     outcome = started(ready, WITH_PIN)
@@ -193,3 +212,22 @@ def test_a_yubikey_that_is_pulled_out_half_way(ready: Machine) -> None:
     assert shown == "6"
     assert "YubiKey 11111111 was pulled out" in ready._journal(f"--unit={UNIT}", since)
     assert delivered(ready) == []
+
+
+def test_one_start_takes_one_pin_and_one_touch_a_secret_however_often_systemd_asks(ready: Machine) -> None:
+    units = documents.units("docs/systemd.md")
+    for kind in ("socket", "service"):
+        text = units[f"tskeyvault-credentials.{kind}"].replace("/srv/vault", f"{HOME}/vault")
+        text = text.replace("/run/vault/credentials.sock", SOCKET)
+        text = text.replace("StateDirectory=tskeyvault", f"StateDirectory={SERVER}\n{WITH_PIN}")
+        text = text.replace(
+            "UMask=", f"Environment=XDG_CONFIG_HOME={HOME}/config XDG_STATE_HOME=/var/lib/{SERVER}\nUMask="
+        )
+        ready.unit(f"{SERVER}.{kind}", text)
+    ready.unit(UNIT, ASKING)
+    ready.run("systemctl", "start", f"{SERVER}.socket")
+    before = verifies(ready), touches(ready)
+    outcome = ready.start(UNIT)
+    ready.run("systemctl", "stop", f"{SERVER}.socket", f"{SERVER}.service")
+    assert outcome.ok, outcome.journal + ready.journal(f"{SERVER}.service")
+    assert (verifies(ready), touches(ready)) == (before[0] + 1, before[1] + 2)
