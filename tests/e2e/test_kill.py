@@ -105,8 +105,9 @@ class Scene:
         directory = self.directory()
         done = self.run(directory)
         assert (done.code, targets(directory)) == (0, self.new), done.err
-        opened = [place for place, call in enumerate(done.calls) if '"delivered#"' in call.text]
-        return done.calls[opened[0] :]
+        # It was opened before, to be remembered for vault apply.
+        _, opened = (place for place, call in enumerate(done.calls) if '"delivered#"' in call.text)
+        return done.calls[opened:]
 
 
 def targets(directory: Path) -> dict[str, Found]:

@@ -89,7 +89,7 @@ FAULTS = {
             f"echo x | {TO} {ENTRY} --recipient locked@example.invalid --encrypt", 4, "pinentry",
         ),
         "a gpg that fails": (f"mv {GPG} {GPG}.kept; cp /bin/false {GPG}", 6, "gpg failed without a reason"),
-        "a home of gpg that is missing": ("rm -r /root/.gnupg", 6, "secret 'tailscale/container-key': "),
+        "a home of gpg that is missing": ("rm -r /root/.gnupg", 4, "not encrypted to a key of yours"),
         "a damaged entry": (f"truncate -s -1 {ENTRY}", 5, "secret 'tailscale/container-key': "),
     },
     "sidecar-gpg": {
