@@ -12,7 +12,7 @@ import pytest
 from support import gpg, needs, passes
 from support.gpg import Person
 from support.passes import Store
-from support.team import Team, team
+from support.team import Team
 from support.vaults import PATH, made_key
 
 LINES = b"a value of one line\n"
@@ -21,11 +21,7 @@ LINES = b"a value of one line\n"
 @pytest.fixture(scope="module")
 def people() -> Iterator[Team]:
     """Give the team, whose keys are made once; Alice has all public keys, and trusts them."""
-    needs.program("gpg", "pass", "tree", "git")
-    with team() as found:
-        for other in (found.bob, found.mallory):
-            gpg.run(found.alice.home, "--import", input=other.public)
-            gpg.run(found.alice.home, "--import-ownertrust", input=f"{other.fingerprint}:6:\n".encode())
+    with passes.acquainted() as found:
         yield found
 
 

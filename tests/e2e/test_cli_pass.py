@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from support import gpg, needs, passes
+from support import gpg, passes
 from support.passes import Store
 from support.repositories import Repository
-from support.team import Team, team
+from support.team import Team
 from support.vaults import make_vault, services
 
 LINES = b"line one\nline two\n"
@@ -22,11 +22,7 @@ LINES = b"line one\nline two\n"
 @pytest.fixture(scope="module")
 def people() -> Iterator[Team]:
     """Give the team, whose keys are made once; Alice has all public keys, and trusts them."""
-    needs.program("gpg", "pass", "tree", "git")
-    with team() as found:
-        for other in (found.bob, found.mallory):
-            gpg.run(found.alice.home, "--import", input=other.public)
-            gpg.run(found.alice.home, "--import-ownertrust", input=f"{other.fingerprint}:6:\n".encode())
+    with passes.acquainted() as found:
         yield found
 
 

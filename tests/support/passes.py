@@ -2,12 +2,14 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from support import gpg
+from support import gpg, needs
 from support.gpg import Person
+from support.team import Team, team
 from support.vaults import Result, run_vault
 
 SECONDS = 60
@@ -95,3 +97,14 @@ def made(directory: Path, who: Person, *ids: str) -> Store:
     store.run_pass("git", "init", "--quiet")
     store.done("recipients", "ack", "--plugin", "pass", "--yes")
     return store
+
+
+@contextmanager
+def acquainted() -> Iterator[Team]:
+    """Give a team in which Alice has all public keys in her keyring, as pass wants them, and trusts them."""
+    needs.program("gpg", "pass", "tree", "git")
+    with team() as found:
+        for other in (found.bob, found.mallory):
+            gpg.run(found.alice.home, "--import", input=other.public)
+            gpg.run(found.alice.home, "--import-ownertrust", input=f"{other.fingerprint}:6:\n".encode())
+        yield found
