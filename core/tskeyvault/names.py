@@ -33,6 +33,8 @@ _LOADER = re.compile(
     re.ASCII,
 )
 """Variables by which a loader or an interpreter finds code; the list cannot be complete."""
+_VALUE = re.compile(r"[A-Z0-9_]+_(TOKEN|PASSWORD|SECRET)", re.ASCII)
+"""Variables of the same programs that only hold a value: ``NPM_TOKEN``, ``CARGO_REGISTRY_TOKEN``, ``GIT_PASSWORD``."""
 _PLUGIN = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _UNIT = re.compile(r"[A-Za-z0-9:_\\@][A-Za-z0-9:_.\\@-]*\.service", re.ASCII)
 _MAX_UNIT = 255
@@ -129,13 +131,13 @@ def is_plugin(text: str) -> bool:
 
 
 def variable(text: str) -> str:
-    """Return *text* when it may name an environment variable (POSIX portable names).
+    """Return *text* when it may name an environment variable for a secret (POSIX portable names).
 
     Raises NameInvalidError.
     """
     if not _VARIABLE.fullmatch(text):
         raise NameInvalidError(f"variable '{shown(text)}': letters, digits and underscores only")
-    if _LOADER.fullmatch(text):
+    if _LOADER.fullmatch(text) and not _VALUE.fullmatch(text):
         raise NameInvalidError(f"variable '{text}' can make a program load code, and so is not for secrets")
     return text
 

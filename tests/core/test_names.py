@@ -203,7 +203,21 @@ def test_no_plugin_name(text: str) -> None:
     assert not names.is_plugin(text)
 
 
-@pytest.mark.parametrize("text", ["A", "_", "TS_AUTHKEY", "a1", "A" * 200])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A",
+        "_",
+        "TS_AUTHKEY",
+        "a1",
+        "A" * 200,
+        "NPM_TOKEN",
+        "CARGO_REGISTRY_TOKEN",
+        "NODE_AUTH_TOKEN",
+        "GIT_PASSWORD",
+        "TSKEYVAULT_SECRET",
+    ],
+)
 def test_a_variable_name(text: str) -> None:
     assert names.variable(text) == text
 
@@ -211,6 +225,13 @@ def test_a_variable_name(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "1A", "A-B", "A=B", "A B", "A\n", "É", "A" * 201, "$A", "A;B"])
 def test_no_variable_name(text: str) -> None:
     assert refusal(names.variable, text).startswith("variable '")
+
+
+@pytest.mark.parametrize(
+    "text", ["NODE_OPTIONS", "NPM_TOKEN_FILE", "npm_token", "CARGO_HOME", "GIT_ASKPASS", "PATH", "LD_PRELOAD"]
+)
+def test_no_variable_that_loads_code(text: str) -> None:
+    assert "can make a program load code" in refusal(names.variable, text)
 
 
 @pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u2800", "\u3164", "\u034f", "\ufe0f"])
