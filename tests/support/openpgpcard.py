@@ -1,7 +1,8 @@
 """An OpenPGP card in software, for tests alone: what GnuPG's scdaemon sees of it, with a decryption key for X25519.
 
-    python -m support.openpgpcard STATE PORT SERIAL
+    python -m support.openpgpcard STATE PORT SERIAL [TOUCH]
 
+TOUCH is a file without which nobody touches it when its key is to be used; STATE.waits is there once it waits for that.
 Source: OpenPGP application on ISO smart card systems, 3.4.1; the byte order of keys as scdaemon sends them.
 """
 
@@ -41,8 +42,9 @@ class OpenPGPCard(Card):
 
     module = "support.openpgpcard"
 
-    def __init__(self, serial: int = 1):
+    def __init__(self, serial: int = 1, touch: Callable[[], bool] = lambda: True):
         super().__init__(serial)
+        self.touch = touch
         self.references = {USER: PIN, ADMIN: ADMIN_PIN}
         self.left = {USER: TRIES, ADMIN: TRIES}
         self.key: X25519PrivateKey | None = None
@@ -154,6 +156,8 @@ class OpenPGPCard(Card):
         if (seen.p1, seen.p2) != (0x80, 0x86):
             raise Refused(BAD_P1P2)
         self._need(USER)
+        if not self.touch():
+            raise Refused(NOT_VERIFIED)
         point = parts(parts(parts(seen.data).get(0xA6, b"")).get(0x7F49, b"")).get(0x86, b"")
         if not self.key or len(point) < 32:
             raise Refused(BAD_DATA)
@@ -190,6 +194,16 @@ _HANDLERS: dict[int, Callable[[OpenPGPCard, Command], bytes]] = {
 }
 
 
+def main(state: str, port: str, serial: str, touch: str = "") -> None:
+    """Be the card."""
+
+    def is_touched() -> bool:
+        Path(f"{state}.waits").touch()
+        return vpcdcard.appears(Path(touch))
+
+    card = OpenPGPCard(int(serial), is_touched) if touch else OpenPGPCard(int(serial))
+    vpcdcard.be(card, ATR, Path(state), int(port))
+
+
 if __name__ == "__main__":
-    path, port, serial = sys.argv[1:]
-    vpcdcard.be(OpenPGPCard(int(serial)), ATR, Path(path), int(port))
+    main(*sys.argv[1:])

@@ -22,7 +22,7 @@ SECONDS = 20
 def main(state: str, port: str, serial: str, firmware: str, touch: str = "") -> None:
     """Be the card."""
     major, minor, patch = map(int, firmware.split("."))
-    card = PivCard(int(serial), (major, minor, patch), lambda _slot: not touch or _appears(Path(touch)))
+    card = PivCard(int(serial), (major, minor, patch), lambda _slot: not touch or appears(Path(touch)))
     be(card, ATR, Path(state), int(port))
 
 
@@ -63,7 +63,7 @@ def _note(state: Path, line: str) -> None:
         file.write(f"{line}\n")
 
 
-def _appears(path: Path) -> bool:
+def appears(path: Path) -> bool:
     """Wait until the file is there, as long as a YubiKey waits for a touch."""
     end = time.monotonic() + 15
     while time.monotonic() < end:
