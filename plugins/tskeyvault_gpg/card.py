@@ -37,7 +37,7 @@ class Cards:
         With *spares_last* also where it could take the last try. gpg tries a card as often as a message asks for
         its key, and where recipients are hidden, for each of them; it does not report that.
         """
-        if self._is_refused:
+        if self._is_refused and (self._of(key_ids) or not self._serials):
             raise LockedError(f"secret '{name}': the PIN of the card was wrong, and is not tried again")
         if not spares_last:
             return
