@@ -22,13 +22,13 @@ def of_program() -> Iterator[Finding]:
         yield Finding(f"gpg {said} is older than 2.2.36", "update it, unless it has a fix for CVE-2022-34903")
 
 
-def of_pinentry() -> Iterator[Finding]:
-    """Yield what is wrong with the program that asks for passphrases."""
+def of_pinentry(table: str) -> Iterator[Finding]:
+    """Yield what is wrong with the program that asks for passphrases; *table* is the user's, where to do without."""
     found = process.run(["gpgconf", "--list-components"], directory="/", seconds=10)
     for line in found.output.splitlines():
         name, _, path = line.split(":")[:3]
         if name == "pinentry" and not os.access(path, os.X_OK):
-            hint = "apt install pinentry-curses, or set passphrase_file in [plugins.gpg]"
+            hint = f"apt install pinentry-curses, or set passphrase_file in {table}"
             yield Finding(f"pinentry is missing: there is no '{names.shown(path)}'", hint)
 
 

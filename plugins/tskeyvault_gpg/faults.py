@@ -1,6 +1,7 @@
 """What gpg's failures mean, told apart by the codes in its report and never by what it says to people."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault_gpg import status
@@ -14,41 +15,69 @@ _SYSTEM_ERROR = 0x8000
 _SOURCE_SHIFT, _SOURCE = 24, 0x7F
 _AGENT, _PINENTRY, _CARDS = 4, 5, 6
 _BAD_DATA = 79
+_BAD_PIN, _NO_CARD = 87, 112
+_BLOCKED = 130
 
-_PASSPHRASE = "see passphrase_file in [plugins.gpg], or give the credential gpg-passphrase"  # noqa: S105 - no passphrase
+_PASSPHRASE = "see passphrase_file in {table}, or give the credential gpg-passphrase"  # noqa: S105 - no passphrase
 _LOCKED = {
-    11: ("the passphrase is wrong", "see passphrase_file in [plugins.gpg], or the credential gpg-passphrase"),
+    11: ("the passphrase is wrong", "see passphrase_file in {table}, or the credential gpg-passphrase"),
     62: ("nobody entered the passphrase in time", _PASSPHRASE),
     77: ("there is no gpg-agent, and none can be started", "gpgconf --launch gpg-agent says why"),
     85: ("pinentry is missing, so nobody can be asked for the passphrase", f"apt install pinentry-curses, or {_PASSPHRASE}"),
     86: ("pinentry fails, so nobody can be asked for the passphrase", _PASSPHRASE),
-    87: ("the PIN is wrong", "gpg --card-status shows how many attempts are left"),
     99: ("the passphrase was not entered", ""),
-    108: ("the card does not answer", "gpg --card-status"),
-    109: ("the card was reset", "try again"),
-    110: ("the card was removed", "insert it and try again"),
-    112: ("the card is not inserted", "insert the card that has the key"),
     114: ("it was not confirmed", ""),
-    119: ("the agent's socket cannot be reached", "gpgconf --list-dirs agent-socket says where it should be"),
+    130: ("the PIN of the card is blocked", "gpg --change-pin unblocks it, with the Admin PIN"),
     177: ("no passphrase was given", _PASSPHRASE),
     178: ("no PIN was given", ""),
 }  # fmt: skip
 """By libgpg-error's code: what happened, and what to do."""
 
+_AGAIN = "insert it again; gpgconf --kill scdaemon where that does not help"
+_NO_SCDAEMON = 119
+_BROKEN = {
+    1: ("the card was pulled out, or does not answer", _AGAIN),
+    108: ("the card was pulled out, or does not answer", _AGAIN),
+    109: ("the card was reset", "try again"),
+    110: ("the card was pulled out", "insert it and try again"),
+    119: ("scdaemon is missing, so no card can be used", "apt install scdaemon"),
+}
+"""The same for a card that is not locked, but does not work."""
 
-def explained(name: str, lines: Sequence[Line], *, has_agent: Callable[[], bool]) -> VaultError:
-    """Return what to raise when the secret *name* was not decrypted, by gpg's report.
 
-    *has_agent* tells whether a gpg-agent can be had, without which gpg believes to have no secret key at all.
-    """
-    kind, message, hint = _reason(lines, has_agent)
-    return kind(f"secret '{name}': {message}", hint)
+class Around(NamedTuple):
+    """What gpg does not report, to be asked where it matters."""
+
+    has_agent: Callable[[], bool]
+    """Tells whether a gpg-agent can be had, without which gpg believes to have no secret key at all."""
+    tries: Callable[[], int | None]
+    """Tells how many tries the PIN of the card has left, where the card says so."""
+    cards: Callable[[], Sequence[str]]
+    """Tells the numbers, as gpg prints them, of the cards that could have opened it."""
+    table: str = "[plugins.gpg]"
+    """Of the local configuration: where the user says how the key is unlocked."""
 
 
-def _reason(lines: Sequence[Line], has_agent: Callable[[], bool]) -> tuple[type[VaultError], str, str]:
+def explained(name: str, lines: Sequence[Line], around: Around) -> VaultError:
+    """Return what to raise when the secret *name* was not decrypted, by gpg's report."""
+    kind, message, hint = _reason(lines, around)
+    return kind(f"secret '{name}': {message}", hint.replace("{table}", around.table))
+
+
+def is_pin_refused(lines: Sequence[Line]) -> bool:
+    """Tell whether a card had a PIN that is wrong, or takes none any more."""
+    return any(code & _CODE in {_BAD_PIN, _BLOCKED} for code in _codes(lines))
+
+
+def _codes(lines: Sequence[Line]) -> list[int]:
     failures = status.found(lines, "ERROR")
-    codes = [int(code) for where, code, *_ in failures if where == "pkdecrypt_failed" and code.isdecimal()]
-    locked = next(filter(None, map(_locked, codes)), None)
+    return [int(code) for where, code, *_ in failures if where == "pkdecrypt_failed" and code.isdecimal()]
+
+
+def _reason(lines: Sequence[Line], around: Around) -> tuple[type[VaultError], str, str]:
+    failures, codes = status.found(lines, "ERROR"), _codes(lines)
+    locked = next((said for code in codes if (said := _locked(code, around))), None)
+    broken = next((_BROKEN[code & _CODE] for code in codes if _is_of_card(code)), None)
     found: tuple[type[VaultError], str, str] = (
         PluginError,
         "gpg failed without a reason",
@@ -60,7 +89,9 @@ def _reason(lines: Sequence[Line], has_agent: Callable[[], bool]) -> tuple[type[
         found = (PluginError, "gpg cannot use its home", "it has to exist and be yours: gpg --list-keys")
     elif status.found(lines, "NO_SECKEY") and not codes and not status.found(lines, "DECRYPTION_KEY"):
         hidden = any(words[0] == HIDDEN for words in status.found(lines, "NO_SECKEY"))
-        found = (_HIDDEN if hidden else _NO_KEY) if has_agent() else _NO_AGENT
+        found = (_HIDDEN if hidden else _NO_KEY) if around.has_agent() else _NO_AGENT
+    elif broken:
+        found = (PluginError, *broken)
     elif any(map(_is_of_agent, codes)):
         found = _NO_USE
     elif codes or any(status.found(lines, keyword) for keyword in _DAMAGED):
@@ -86,11 +117,31 @@ _NO_AGENT = (
 )
 
 
-def _locked(code: int) -> tuple[str, str] | None:
+def _locked(code: int, around: Around) -> tuple[str, str] | None:
     """Return what is said of *code* (libgpg-error) where it is about unlocking a key."""
     if _source(code) == _PINENTRY and code & _SYSTEM_ERROR:
         return "pinentry has no terminal to ask for the passphrase on", _PASSPHRASE
+    if code & _CODE == _BAD_PIN:
+        return _wrong_pin(around.tries())
+    if code & _CODE == _NO_CARD:
+        card = " or ".join(around.cards()) or "that has the key"
+        return (
+            "the card with the key is not inserted",
+            f"insert the card {card}: gpg --card-status shows what is there",
+        )
     return _LOCKED.get(code & _CODE)
+
+
+def _wrong_pin(tries: int | None) -> tuple[str, str]:
+    if tries == 0:
+        return "the PIN of the card is wrong, and now it is blocked", _LOCKED[_BLOCKED][1]
+    left = "" if tries is None else f", and {tries} {'try is' if tries == 1 else 'tries are'} left"
+    hint = "correct passphrase_file in {table}, or the credential gpg-passphrase, before it is tried again"
+    return f"the PIN of the card is wrong{left}", hint
+
+
+def _is_of_card(code: int) -> bool:
+    return code & _CODE in _BROKEN and (_source(code) == _CARDS or code & _CODE == _NO_SCDAEMON)
 
 
 def _is_of_agent(code: int) -> bool:

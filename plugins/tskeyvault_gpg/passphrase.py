@@ -13,24 +13,24 @@ _MAX_SIZE = 4096 - 1
 _SECONDS = 90.0
 
 
-def is_given(options: Options) -> bool:
-    """Tell whether *options* have a passphrase come from somewhere else than pinentry."""
-    return bool(_file(options)) or _asks(options)
+def is_given(options: Options, table: str) -> bool:
+    """Tell whether *options*, the user's *table*, have a passphrase come from somewhere else than pinentry."""
+    return bool(_file(options, table)) or _asks(options, table)
 
 
-def read(options: Options, stop: Stop) -> bytes | None:
+def read(options: Options, table: str, stop: Stop) -> bytes | None:
     """Return the passphrase, or None when pinentry is to ask for it.
 
     Raises ConfigError, LockedError.
     """
-    if path := _file(options):
+    if path := _file(options, table):
         # A credential is read by whom systemd lets: its mode says less than its list of users.
         return _line(_content(path, unread=bool(options.get("passphrase_file"))), f"'{path}'")
-    if not _asks(options):
+    if not _asks(options, table):
         return None
     program = process.find("systemd-ask-password")
     if not program:
-        raise LockedError("systemd-ask-password is not installed", "see ask_password in [plugins.gpg]")
+        raise LockedError("systemd-ask-password is not installed", f"see ask_password in {table}")
     argv = [program, "--no-tty", f"--timeout={_SECONDS:g}", "--id=vault:gpg", "Passphrase of the gpg key:"]
     answer = ask(argv, limit=_MAX_SIZE, seconds=_SECONDS + 5, stop=stop)
     if answer.status != 0:
@@ -45,11 +45,11 @@ def _content(path: str, *, unread: bool) -> bytes:
         raise LockedError(f"no passphrase: {error.message}", error.hint) from None
 
 
-def _file(options: Options) -> str:
+def _file(options: Options, table: str) -> str:
     """Return the path of the file that holds the passphrase, or ``""``."""
     path = options.get("passphrase_file", "")
     if not isinstance(path, str) or (path and not os.path.isabs(path)):
-        raise ConfigError("[plugins.gpg] passphrase_file is not an absolute path")
+        raise ConfigError(f"{table} passphrase_file is not an absolute path")
     credentials = options.get("credentials")
     if path or not credentials:
         return path
@@ -57,10 +57,10 @@ def _file(options: Options) -> str:
     return found if os.path.exists(found) else ""
 
 
-def _asks(options: Options) -> bool:
+def _asks(options: Options, table: str) -> bool:
     asks = options.get("ask_password", False)
     if not isinstance(asks, bool):
-        raise ConfigError("[plugins.gpg] ask_password is true or false")
+        raise ConfigError(f"{table} ask_password is true or false")
     return asks
 
 

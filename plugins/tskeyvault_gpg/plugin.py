@@ -4,6 +4,8 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
+from typing import cast
 
 from tskeyvault import files, names
 from tskeyvault.errors import ConfigError, IntegrityError, LockedError, NotFoundError, UsageError
@@ -12,6 +14,7 @@ from tskeyvault.spec import hookimpl
 from tskeyvault.values import GIVEN, Finding, Options, PublicKey, Reader, Secret
 from tskeyvault_gpg import checks, faults, keys, packets, passphrase
 from tskeyvault_gpg.agent import Agent
+from tskeyvault_gpg.card import LAST_TRY, Cards
 from tskeyvault_gpg.keyring import SUFFIX, Keyring
 from tskeyvault_gpg.keys import Key
 from tskeyvault_gpg.program import Gpg
@@ -28,17 +31,20 @@ class Plugin:
     ``options["home"]`` is the home of gpg with the user's keys; without it gpg decides.
     """
 
-    def __init__(self, options: Options):
-        config_of(options)
+    def __init__(self, options: Options, table: str = "[plugins.gpg]"):
+        """Take *options*, and what messages call the *table* of the local configuration that they stand in."""
+        config_of(options, table)
         self._options = options
+        self._table = table
         self._home = str(options.get("home", ""))
         self._stop = Stop()
         self._lock = threading.RLock()
         self._first = threading.Lock()
-        self._has_opened = False
+        self._opened_for: set[tuple[str, ...]] = set()
         self._keyrings: list[Keyring] = []
         self._own: Gpg | None = None
         self._agent: Agent | None = None
+        self._cards: Cards | None = None
         self._passphrase: bytes | None = None
         self._groups: Mapping[str, Sequence[str]] | None = None
 
@@ -57,14 +63,16 @@ class Plugin:
     def vault_decrypt(self, secret: Secret, ciphertext: bytes) -> bytes:
         """Return the plaintext of *ciphertext*, by any of the user's keys."""
         try:
-            packets.key_ids(ciphertext)
+            key_ids = packets.key_ids(ciphertext)
         except IntegrityError as error:
             raise IntegrityError(f"secret '{secret.name}': {error.message}") from None
-        if self._has_opened:
-            return self._opened(secret, ciphertext)
-        with self._first:  # or pinentry would ask once for each that is opened at the same time
-            plaintext = self._opened(secret, ciphertext)
-            self._has_opened = True
+        if key_ids in self._opened_for:
+            return self._opened(secret, ciphertext, key_ids)
+        with (
+            self._first
+        ):  # or pinentry would ask, and a card be given its PIN, once for each at the same time
+            plaintext = self._opened(secret, ciphertext, key_ids)
+            self._opened_for.add(key_ids)
         return plaintext
 
     @hookimpl
@@ -110,7 +118,7 @@ class Plugin:
     @hookimpl
     def vault_own_recipients(self) -> tuple[str, ...]:
         """Return the fingerprints of the user's own keys that can be encrypted to."""
-        found = keys.parse(self._user().listing("--list-secret-keys"))
+        found = keys.parse(self._user()[0].listing("--list-secret-keys"))
         own = tuple(key.fingerprint for key in found if not key.problem)
         if not own:
             raise LockedError(
@@ -122,8 +130,8 @@ class Plugin:
     def vault_check(self, public_keys: Mapping[str, bytes]) -> tuple[Finding, ...]:
         """Return what is wrong with gpg, pinentry and the members' keys."""
         found = [*checks.of_program(), *checks.of_keys(self._keys(public_keys).keys.values())]
-        if not passphrase.is_given(self._options):
-            found += checks.of_pinentry()
+        if not passphrase.is_given(self._options, self._table):
+            found += checks.of_pinentry(self._table)
         return tuple(found)
 
     def close(self) -> None:
@@ -134,8 +142,8 @@ class Plugin:
                     closing.callback(open_one.close)
             self._stop.now()
         self._keyrings = []
-        self._own = self._agent = self._passphrase = self._groups = None
-        self._has_opened = False
+        self._own = self._agent = self._cards = self._passphrase = self._groups = None
+        self._opened_for.clear()
 
     def _keys(self, public_keys: Mapping[str, bytes]) -> Keyring:
         """Return the keyring of *public_keys*: a change has two, of what was there and of what is to be."""
@@ -146,25 +154,35 @@ class Plugin:
                 self._keyrings.append(found)
             return found
 
-    def _user(self) -> Gpg:
-        """Return gpg with the user's keys, and note whether its agent is there already."""
+    def _user(self) -> tuple[Gpg, Agent, Cards]:
+        """Return gpg with the user's keys, their cards, and its agent, of which it notes whether it is there already."""
         with self._lock:
             self._stop.check()
-            if self._own is None:
+            if not (self._own and self._agent and self._cards):
                 self._own = Gpg(self._home, self._stop, ours=False)
                 self._agent = Agent(self._home)
-            return self._own
+                self._cards = Cards(self._own)
+            return self._own, self._agent, self._cards
 
-    def _opened(self, secret: Secret, ciphertext: bytes) -> bytes:
-        gpg = self._user()
+    def _opened(self, secret: Secret, ciphertext: bytes, key_ids: tuple[str, ...]) -> bytes:
+        gpg, agent, cards = self._user()
         with self._lock:
             if self._passphrase is None:
-                self._passphrase = passphrase.read(self._options, self._stop)
+                self._passphrase = passphrase.read(self._options, self._table, self._stop)
+        cards.check(secret.name, key_ids, spares_last=self._spares_last())
         plaintext, lines = gpg.decrypt(ciphertext, self._passphrase)
+        cards.heard(lines)
         if plaintext is None:
-            agent = self._agent
-            raise faults.explained(secret.name, lines, has_agent=lambda: not agent or agent.can_be_had())
+            tries, numbers = partial(cards.tries, key_ids), partial(cards.numbers, key_ids)
+            raise faults.explained(
+                secret.name, lines, faults.Around(agent.can_be_had, tries, numbers, self._table)
+            )
         return plaintext
+
+    def _spares_last(self) -> bool:
+        """Tell whether a card's last try is spared: nobody sees how many there are where the PIN comes from a file."""
+        consents = cast("frozenset[str]", self._options.get("consents", frozenset()))
+        return self._passphrase is not None and LAST_TRY not in consents
 
     def groups(self) -> Mapping[str, Sequence[str]]:
         """Return the groups of the user's gpg.conf, by name."""
@@ -204,18 +222,18 @@ class Plugin:
         return packets.one_key(answer.output)
 
 
-def config_of(options: Options) -> None:
-    """Refuse *options* that the plugin has not.
+def config_of(options: Options, table: str) -> None:
+    """Refuse *options*, the user's *table*, that the plugin has not.
 
     Raises ConfigError.
     """
     for name in options:
         if name not in _OPTIONS | GIVEN:
-            raise ConfigError(f"[plugins.gpg] has no option '{names.shown(name)}'")
+            raise ConfigError(f"{table} has no option '{names.shown(name)}'")
     home = options.get("home", "")
     if not isinstance(home, str) or (home and not os.path.isabs(home)):
-        raise ConfigError("[plugins.gpg] home is not an absolute path")
-    passphrase.is_given(options)
+        raise ConfigError(f"{table} home is not an absolute path")
+    passphrase.is_given(options, table)
 
 
 def _is_file(text: str) -> bool:

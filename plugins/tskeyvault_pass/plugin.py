@@ -30,7 +30,7 @@ class Plugin:
     def __init__(self, options: Options):
         self._settings = settings.read(os.environ, options)
         self._options = settings.for_gpg(options)
-        self._gpg = plugin.Plugin(self._options)
+        self._gpg = plugin.Plugin(self._options, "[plugins.pass]")
         self._home = str(options.get("home", ""))
         self._stop = Stop()
         self._ring: Ring | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support import gpg, needs
-from support.gpg import Person
+from support.gpg import Person, configured, with_file
 from support.team import Shared, Team, made, team
 from support.vaults import PATH, services
 
@@ -35,22 +35,6 @@ def host(people: Team, tmp_path: Path) -> tuple[Shared, Person]:
     ours.add(people.bob)
     subprocess.run(["gpgconf", "--homedir", people.bob.home, "--kill", "all"], check=True)
     return ours, people.bob
-
-
-def configured(folder: Path, text: str) -> dict[str, str]:
-    """Return the environment of a local configuration that is *text*."""
-    path = folder / "settings/tskeyvault/config.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"[plugins.gpg]\n{text}\n")
-    return {"XDG_CONFIG_HOME": str(folder / "settings")}
-
-
-def with_file(folder: Path, content: str, mode: int = 0o600) -> dict[str, str]:
-    """Return the environment in which the passphrase is in a file of *content*."""
-    file = folder / "passphrase"
-    file.write_text(content)
-    file.chmod(mode)
-    return configured(folder, f'passphrase_file = "{file}"')
 
 
 # The passphrase.

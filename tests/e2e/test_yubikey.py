@@ -71,7 +71,7 @@ def credentials(tmp_path: Path) -> Mapping[str, str]:
     return {"CREDENTIALS_DIRECTORY": str(folder)}
 
 
-def commands(plugged: Plugged, ins: str) -> int:
+def commands(plugged: Plugged[PivCard], ins: str) -> int:
     """Return how many commands *ins* (hexadecimal) the card saw."""
     return sum(line.startswith(f"{ins} ") for line in plugged.trace)
 

@@ -57,7 +57,7 @@ def vault(tmp_path: Path) -> Path:
 
 def plugged_in(
     desk: Pcscd, vault: Path, touch: str = "never", finger: Path | None = None, pin: str = "once"
-) -> Plugged:
+) -> Plugged[PivCard]:
     """Plug in a YubiKey, the only key that opens the new *vault*."""
     card = PivCard()
     made = make(card, touch=touch, pin=pin)

@@ -64,9 +64,11 @@ def person(
     return Person(home, *_key(home, name, passphrase, expires, made))
 
 
-def another(someone: Person, name: str, *, expires: str = "never", made: str = "") -> Person:
+def another(
+    someone: Person, name: str, *, passphrase: str = "", expires: str = "never", made: str = ""
+) -> Person:
     """Make one more key in the home of *someone*."""
-    return Person(someone.home, *_key(someone.home, name, "", expires, made))
+    return Person(someone.home, *_key(someone.home, name, passphrase, expires, made))
 
 
 def _key(home: Path, name: str, passphrase: str, expires: str, made: str) -> tuple[str, str]:
@@ -97,3 +99,19 @@ def agents(home: Path) -> int:
                 continue
             found += words[0].endswith(b"gpg-agent") and os.fsencode(home) in words
     return found
+
+
+def configured(folder: Path, text: str) -> dict[str, str]:
+    """Return the environment of a local configuration that is *text*, for secrets of a vault and for the store of pass."""
+    path = folder / "settings/tskeyvault/config.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"[plugins.gpg]\n{text}\n[plugins.pass]\n{text}\n")
+    return {"XDG_CONFIG_HOME": str(folder / "settings")}
+
+
+def with_file(folder: Path, content: str, mode: int = 0o600) -> dict[str, str]:
+    """Return the environment in which the passphrase is in a file of *content*."""
+    file = folder / "passphrase"
+    file.write_text(content)
+    file.chmod(mode)
+    return configured(folder, f'passphrase_file = "{file}"')

@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from support.pivcard import PivCard
+from support.piv_wire import Card
 from support.vaults import PATH, SOURCES, Result
 
 DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
 PORT = 0x8C7B
 SECONDS = 60
+
+CardT = TypeVar("CardT", bound=Card)
 
 READER = """\
 FRIENDLYNAME "Yubico YubiKey OTP+FIDO+CCID"
@@ -36,12 +38,12 @@ exec pcscd --foreground --config "$1"
 """
 
 
-class Plugged(NamedTuple):
+class Plugged(NamedTuple, Generic[CardT]):
     """A card in a reader."""
 
     process: subprocess.Popen[bytes]
     state: Path
-    firmware: tuple[int, int, int]
+    before: CardT
 
     @property
     def trace(self) -> list[str]:
@@ -54,9 +56,9 @@ class Plugged(NamedTuple):
         """How often a PIN was sent."""
         return sum(line.startswith("20 ") and line.split()[3] != "0" for line in self.trace)
 
-    def card(self, serial: int) -> PivCard:
+    def card(self, serial: int) -> CardT:
         """Return the card as it is now."""
-        card = PivCard(serial, self.firmware)
+        card = self.before.another(serial)
         card.load(self.state)
         return card
 
@@ -72,26 +74,25 @@ class Pcscd:
     def __init__(self, process: subprocess.Popen[bytes], folder: Path):
         self._process = process
         self._folder = folder
-        self._plugged: list[Plugged] = []
+        self._plugged: list[Plugged[Any]] = []
 
-    def plug_in(self, card: PivCard, reader: int = 0, touch: Path | None = None) -> Plugged:
+    def plug_in(self, card: CardT, reader: int = 0, touch: Path | None = None) -> Plugged[CardT]:
         """Put *card* into a reader, and wait until pcscd has seen it."""
         state = self._folder / f"card-{card.serial}"
         card.save(state)
-        program = [sys.executable, "-m", "support.vpcdcard", str(state), str(PORT + reader), str(card.serial)]
-        program += [".".join(map(str, card.firmware)), *([str(touch)] if touch else [])]
-        made = Plugged(self._start(program), state, card.firmware)
+        program = [sys.executable, "-m", card.module, str(state), str(PORT + reader), *card.arguments]
+        made = Plugged(self._start([*program, *([str(touch)] if touch else [])]), state, card)
         self._plugged.append(made)
         self.until(lambda: f"{reader:02}:True" in self._seen())
         return made
 
-    def plug_in_anew(self, plugged: Plugged, serial: int, reader: int = 0) -> Plugged:
+    def plug_in_anew(self, plugged: Plugged[CardT], serial: int, reader: int = 0) -> Plugged[CardT]:
         """Pull a card out and put it in again, so that its PIN is to be verified anew; pcscd takes its time for that."""
         card = plugged.card(serial)
         self.pull(plugged, reader)
         return self.plug_in(card, reader)
 
-    def pull(self, plugged: Plugged, reader: int = 0) -> None:
+    def pull(self, plugged: Plugged[Any], reader: int = 0) -> None:
         """Pull a card out, and wait until pcscd has seen that."""
         plugged.pull()
         self.until(lambda: f"{reader:02}:False" in self._seen())

@@ -1,7 +1,9 @@
-"""The wire format of smart cards: command APDUs, TLVs and what becomes of long answers, for the software card."""
+"""The wire format of smart cards: command APDUs, TLVs and what becomes of long answers, for the software cards."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
 OK = 0x9000
 WRONG_LENGTH = 0x6700
@@ -91,3 +93,72 @@ def cut(answer: bytes) -> tuple[bytes, bytes, int]:
     """Return what goes out first of a long *answer* to a short command, what is left, and the status word."""
     first, rest = answer[:_SHORT], answer[_SHORT:]
     return first, rest, 0x6100 | min(len(rest), 0xFF) if rest else OK
+
+
+class Exchange(NamedTuple):
+    """One command that a card saw, without its data, and its answer's status word."""
+
+    ins: int
+    p1: int
+    p2: int
+    length: int
+    sw: int
+
+
+class Card(ABC):
+    """A card in software, as its reader has it."""
+
+    module: str
+    """The program that is this card behind a virtual reader; it is told the state's file, the port and :attr:`arguments`."""
+
+    def __init__(self, serial: int):
+        self.serial = serial
+        self.trace: list[Exchange] = []
+        self._chained = self._rest = b""
+
+    @property
+    @abstractmethod
+    def arguments(self) -> list[str]:
+        """What its program is told of it."""
+
+    @abstractmethod
+    def another(self, serial: int) -> Self:
+        """Return a new card of this kind."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write what is not volatile to *path*, whole or not at all."""
+
+    @abstractmethod
+    def load(self, path: Path) -> None:
+        """Take what :meth:`save` wrote to *path*."""
+
+    @abstractmethod
+    def answer(self, seen: Command) -> bytes:
+        """Return the answer to a whole command; raise Refused."""
+
+    def power_off(self) -> None:
+        """Lose all that is volatile, as by pulling it out or by a reset."""
+        self._chained = self._rest = b""
+
+    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        """Return the answer to *apdu* and its status word."""
+        data, sw, seen = b"", OK, Command(0, 0, 0, 0, b"", extended=False)
+        try:
+            seen = command(apdu)
+            if seen.cla == CHAINED:
+                self._chained += seen.data
+                return b"", OK
+            if seen.ins == 0xC0:
+                data, self._rest, sw = cut(self._rest)
+                return data, sw
+            seen = seen._replace(data=self._chained + seen.data)
+            self._chained = b""
+            data = self.answer(seen)
+            if not seen.extended:
+                data, self._rest, sw = cut(data)
+        except Refused as error:
+            self._chained = b""
+            sw = error.sw
+        self.trace.append(Exchange(seen.ins, seen.p1, seen.p2, len(seen.data), sw))
+        return data, sw

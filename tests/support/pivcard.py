@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from support.piv_attest import attestation
-from support.piv_wire import BAD_DATA, CHAINED, OK, Command, Refused, command, cut, parts, tlv
+from support.piv_wire import BAD_DATA, Card, Command, Refused, parts, tlv
 
 PIV = bytes.fromhex("A000000308")
 OTP = bytes.fromhex("A0000005272001")
@@ -57,18 +57,10 @@ class Key(NamedTuple):
         return self.private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-class Exchange(NamedTuple):
-    """One command that the card saw, without its data, and its answer's status word."""
-
-    ins: int
-    p1: int
-    p2: int
-    length: int
-    sw: int
-
-
-class PivCard:
+class PivCard(Card):
     """A card. What its user does is *touch*, which is told the slot and returns whether they touched it in time."""
+
+    module = "support.vpcdcard"
 
     def __init__(
         self,
@@ -77,12 +69,21 @@ class PivCard:
         touch: Callable[[int], bool] = lambda _slot: True,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.serial, self.firmware = serial, firmware
+        super().__init__(serial)
+        self.firmware = firmware
         self.touch, self.clock = touch, clock
-        self.trace: list[Exchange] = []
         self.touches = self.agreements = 0
         self._reset()
         self.power_off()
+
+    @property
+    def arguments(self) -> list[str]:
+        """Serial and firmware."""
+        return [str(self.serial), ".".join(map(str, self.firmware))]
+
+    def another(self, serial: int) -> "PivCard":
+        """Return a new one of the same firmware."""
+        return PivCard(serial, self.firmware)
 
     def _reset(self) -> None:
         self.references = {PIN: DEFAULT_PIN, PUK: DEFAULT_PUK}
@@ -95,8 +96,8 @@ class PivCard:
 
     def power_off(self) -> None:
         """Lose all that is volatile, as by pulling it out or by a reset."""
+        super().power_off()
         self.applet = b""
-        self._chained = self._rest = b""
         self._leave()
 
     def _leave(self) -> None:
@@ -109,29 +110,8 @@ class PivCard:
         """How often a PIN was sent, right or wrong."""
         return sum(seen.ins == 0x20 and seen.length > 0 for seen in self.trace)
 
-    def transmit(self, apdu: bytes) -> tuple[bytes, int]:
-        """Return the answer to *apdu* and its status word."""
-        data, sw, seen = b"", OK, Command(0, 0, 0, 0, b"", extended=False)
-        try:
-            seen = command(apdu)
-            if seen.cla == CHAINED:
-                self._chained += seen.data
-                return b"", OK
-            if seen.ins == 0xC0:
-                data, self._rest, sw = cut(self._rest)
-                return data, sw
-            seen = seen._replace(data=self._chained + seen.data)
-            self._chained = b""
-            data = self._answer(seen)
-            if not seen.extended:
-                data, self._rest, sw = cut(data)
-        except Refused as error:
-            self._chained = b""
-            sw = error.sw
-        self.trace.append(Exchange(seen.ins, seen.p1, seen.p2, len(seen.data), sw))
-        return data, sw
-
-    def _answer(self, seen: Command) -> bytes:
+    def answer(self, seen: Command) -> bytes:
+        """Return what the selected application answers."""
         if seen.ins == 0xA4:
             return self._select(seen.data)
         if self.applet == OTP and (seen.ins, seen.p1) == (0x01, 0x10):

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from support.piv_wire import Card
 from support.pivcard import PivCard
 
 ATR = bytes.fromhex("3BFD1300008131FE158073C021C057597562694B657940")
@@ -21,22 +22,31 @@ SECONDS = 20
 def main(state: str, port: str, serial: str, firmware: str, touch: str = "") -> None:
     """Be the card."""
     major, minor, patch = map(int, firmware.split("."))
-    card = PivCard(int(serial), (major, minor, patch), lambda _slot: not touch or _appears(Path(touch)))
-    if Path(state).exists():
-        card.load(Path(state))
-    with _reader(int(port)) as reader:
+    card = PivCard(int(serial), (major, minor, patch), lambda _slot: not touch or appears(Path(touch)))
+    be(card, ATR, Path(state), int(port))
+
+
+def be(card: Card, atr: bytes, state: Path, port: int) -> None:
+    """Be *card*, which answers a reset with *atr*, in the reader behind *port*."""
+    if state.exists():
+        card.load(state)
+    with _reader(port) as reader:
         while True:
-            answer = _serve(card, _received(reader), Path(state))
+            message = _received(reader)
+            if message == bytes([GIVE_ATR]):
+                answer: bytes | None = atr
+            else:
+                answer = _serve(card, message, state)
             if answer is not None:
                 reader.sendall(len(answer).to_bytes(2, "big") + answer)
 
 
-def _serve(card: PivCard, message: bytes, state: Path) -> bytes | None:
+def _serve(card: Card, message: bytes, state: Path) -> bytes | None:
     if len(message) == 1:
         if message[0] in {POWER_OFF, RESET}:
             card.power_off()
             _note(state, "power")
-        return ATR if message[0] == GIVE_ATR else None
+        return None
     seen = len(card.trace)
     data, sw = card.transmit(message)
     for exchange in card.trace[seen:]:
@@ -53,7 +63,7 @@ def _note(state: Path, line: str) -> None:
         file.write(f"{line}\n")
 
 
-def _appears(path: Path) -> bool:
+def appears(path: Path) -> bool:
     """Wait until the file is there, as long as a YubiKey waits for a touch."""
     end = time.monotonic() + 15
     while time.monotonic() < end:

@@ -74,6 +74,9 @@ def test_an_encryption_that_left_somebody_out_is_not_believed() -> None:
         assert not status.is_encrypted(report(text))
 
 
+AROUND = faults.Around(has_agent=lambda: True, tries=lambda: None, cards=lambda: ())
+
+
 def error(source: int, code: int) -> str:
     return (
         f"ERROR pkdecrypt_failed {source << 24 | code}\nBEGIN_DECRYPTION\nDECRYPTION_FAILED\nEND_DECRYPTION\n"
@@ -88,14 +91,15 @@ def error(source: int, code: int) -> str:
         (error(5, 0x8000 | 102), LockedError, "pinentry has no terminal"),
         (error(5, 62), LockedError, "nobody entered the passphrase in time"),
         (error(4, 99), LockedError, "the passphrase was not entered"),
-        (error(6, 110), LockedError, "the card was removed"),
-        (error(6, 112), LockedError, "the card is not inserted"),
-        (error(6, 87), LockedError, "the PIN is wrong"),
+        (error(6, 108), PluginError, "the card was pulled out, or does not answer"),
+        (error(6, 109), PluginError, "the card was reset"),
+        (error(6, 110), PluginError, "the card was pulled out"),
+        (error(4, 1), PluginError, "gpg-agent cannot use the secret key"),
         (error(2, 18), IntegrityError, "damaged"),
         (error(1, 10), IntegrityError, "damaged"),
         (error(4, 79), IntegrityError, "damaged"),
         (error(4, 55), PluginError, "gpg-agent cannot use the secret key"),
-        (error(6, 1), PluginError, "gpg-agent cannot use the secret key"),
+        (error(6, 111), PluginError, "gpg-agent cannot use the secret key"),
         (
             "NO_SECKEY 1\nBEGIN_DECRYPTION\nDECRYPTION_FAILED\n",
             LockedError,
@@ -109,7 +113,7 @@ def error(source: int, code: int) -> str:
     ],
 )
 def test_a_failure_is_explained(text: str, kind: type[VaultError], message: str) -> None:
-    found = faults.explained("a", report(text), has_agent=lambda: True)
+    found = faults.explained("a", report(text), AROUND)
     assert type(found) is kind
     assert found.message.startswith("secret 'a': ")
     assert message in found.message
@@ -117,5 +121,5 @@ def test_a_failure_is_explained(text: str, kind: type[VaultError], message: str)
 
 def test_a_missing_agent_is_no_missing_key() -> None:
     text = "NO_SECKEY 1\nBEGIN_DECRYPTION\nDECRYPTION_FAILED\n"
-    found = faults.explained("a", report(text), has_agent=lambda: False)
+    found = faults.explained("a", report(text), AROUND._replace(has_agent=lambda: False))
     assert (type(found), "there is no gpg-agent" in found.message) == (PluginError, True)
