@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support import documents, podman
+from support import documents
+from support.containers import TAILSCALE, Engine, Login
 from support.host import KEY, RUNS, Host
 from support.systemd import Machine
 
@@ -24,7 +25,7 @@ FILE = re.compile(r"# (/etc/\S+)\n")
 def host(trixie: Machine) -> Host:
     """Give the machine after all that the page says has been done, in its order."""
     host = Host(trixie, PAGE, (AI, OLLAMA))
-    podman.prepare(trixie, IMAGES)
+    podman(host).prepare(IMAGES)
     for block in documents.blocks(PAGE):
         if block.language == "ini" and (match := FILE.match(block.text)):
             trixie.write(match[1], block.text)
@@ -40,10 +41,14 @@ def stopped(host: Host) -> Iterator[None]:
     """Stop everything in the end; nothing may have seen a key, or be left over."""
     yield
     host.stop("comfyui.service", *(f"{sidecar}.service" for sidecar in SIDECARS))
-    assert podman.containers(host.machine) == []
+    assert podman(host).containers() == []
     assert left(host) == ""
     assert host.leaks() == []
     assert host.leftovers() == []
+
+
+def podman(host: Host) -> Engine:
+    return Engine(host.machine, "podman")
 
 
 def left(host: Host) -> str:
@@ -62,9 +67,9 @@ def active(host: Host, *units: str) -> list[str]:
 
 def test_the_page_starts_a_container_and_its_sidecar(host: Host) -> None:
     started(host, "comfyui.service")
-    assert podman.containers(host.machine) == ["comfyui", "ts-comfyui"]
-    assert podman.network(host.machine, "comfyui") == podman.network(host.machine, "ts-comfyui")
-    assert podman.login(host.machine, "ts-comfyui") == podman.Login(
+    assert podman(host).containers() == ["comfyui", "ts-comfyui"]
+    assert podman(host).network("comfyui") == podman(host).network("ts-comfyui")
+    assert podman(host).login("ts-comfyui") == Login(
         logs_in=True,
         hostname="comfyui-server",
         userspace="false",
@@ -100,7 +105,7 @@ def test_podman_discards_what_a_container_behind_a_sidecar_publishes(host: Host)
         "--network=container:ts-comfyui",
         "-p",
         "127.0.0.1:1:1",
-        podman.TAILSCALE,
+        TAILSCALE,
         "echo",
     )
     done = host.machine.run(*argv)
@@ -113,20 +118,20 @@ def test_a_stop_stops_the_container_first_and_leaves_nothing(host: Host) -> None
     said = [line for line in host.machine.journal().splitlines() if "Stopped" in line]
     assert ["Stopped comfyui" in said[-2], "Stopped ts-comfyui" in said[-1]] == [True, True]
     assert active(host, "comfyui", "ts-comfyui") == ["inactive", "inactive"]
-    assert podman.containers(host.machine) == []
+    assert podman(host).containers() == []
     assert left(host) == ""
 
 
 def test_several_sidecars_with_keys_of_their_own_run_at_once(host: Host) -> None:
     host.machine.run("systemctl", "start", *SIDECARS)
-    logins = {it: podman.login(host.machine, it) for it in SIDECARS}
+    logins = {it: podman(host).login(it) for it in SIDECARS}
     assert {it: login.sha256 for it, login in logins.items()} == {
         "ts-comfyui": host.digest(KEY),
         "ts-ai": host.digest(AI),
         "ts-ollama": host.digest(OLLAMA),
     }
     assert {login.hostname for login in logins.values()} == {"comfyui-server", "ai-services", "ollama-server"}
-    assert len({podman.network(host.machine, it) for it in SIDECARS}) == len(SIDECARS)
+    assert len({podman(host).network(it) for it in SIDECARS}) == len(SIDECARS)
 
 
 def test_a_sidecar_logs_in_once_and_an_ephemeral_one_at_each_start(host: Host) -> None:
@@ -135,21 +140,21 @@ def test_a_sidecar_logs_in_once_and_an_ephemeral_one_at_each_start(host: Host) -
     for _ in range(2):
         for sidecar in ("ts-ollama", "ts-ai"):
             host.machine.run("systemctl", "restart", sidecar)
-            logins.setdefault(sidecar, []).append(podman.login(host.machine, sidecar).logs_in)
+            logins.setdefault(sidecar, []).append(podman(host).login(sidecar).logs_in)
     assert logins == {"ts-ollama": [True, False], "ts-ai": [True, True]}
-    assert podman.login(host.machine, "ts-ai").state == ""
+    assert podman(host).login("ts-ai").state == ""
     assert host.machine.path("/var/lib/tailscale-ts-ollama").stat().st_mode & 0o7777 == 0o700
     assert not host.machine.path("/var/lib/tailscale-ts-ai").exists()
 
 
 def test_a_restart_brings_the_new_key_and_the_container_too(host: Host) -> None:
     started(host, "comfyui.service")
-    before = podman.identity(host.machine, "comfyui")
+    before = podman(host).identity("comfyui")
     host.insert(KEY)
     host.machine.run("systemctl", "restart", "ts-comfyui.service")
-    assert podman.login(host.machine, "ts-comfyui").sha256 == host.digest(KEY)
-    assert podman.identity(host.machine, "comfyui") != before
-    assert podman.network(host.machine, "comfyui") == podman.network(host.machine, "ts-comfyui")
+    assert podman(host).login("ts-comfyui").sha256 == host.digest(KEY)
+    assert podman(host).identity("comfyui") != before
+    assert podman(host).network("comfyui") == podman(host).network("ts-comfyui")
 
 
 def test_a_container_sees_a_new_file_because_the_directory_is_bound(host: Host) -> None:
@@ -169,7 +174,7 @@ def test_when_a_sidecar_ends_by_itself_so_does_what_is_behind_it(host: Host) -> 
         host,
         "systemctl is-failed --quiet ts-comfyui && systemctl is-active comfyui | grep -qx 'inactive\\|failed'",
     )
-    assert podman.containers(host.machine) == []
+    assert podman(host).containers() == []
     assert left(host) == ""
 
 
@@ -180,11 +185,11 @@ def test_a_container_that_is_restarted_brings_its_sidecar_back(host: Host) -> No
     host.machine.run("systemctl", "daemon-reload")
     try:
         started(host, "comfyui.service")
-        before = podman.identity(host.machine, "ts-comfyui")
+        before = podman(host).identity("ts-comfyui")
         crash(host, "ts-comfyui")
         until(host, "systemctl is-active --quiet comfyui && systemctl show -p NRestarts comfyui | grep -q =1")
-        assert podman.identity(host.machine, "ts-comfyui") != before
-        assert podman.network(host.machine, "comfyui") == podman.network(host.machine, "ts-comfyui")
+        assert podman(host).identity("ts-comfyui") != before
+        assert podman(host).network("comfyui") == podman(host).network("ts-comfyui")
     finally:
         host.machine.path("/etc/containers/systemd/comfyui.container.d/restart.conf").unlink()
         host.machine.run("systemctl", "daemon-reload")
@@ -216,7 +221,7 @@ def test_neither_the_sidecar_nor_what_is_behind_it_starts_with(host: Host, fault
         outcome = host.machine.start("comfyui.service")
         assert not outcome.ok
         assert active(host, "comfyui", "ts-comfyui") == ["inactive", "failed"]
-        assert podman.containers(host.machine) == []
+        assert podman(host).containers() == []
         assert left(host) == ""
         assert "container create" not in host.machine.start("ts-comfyui.service").journal
     finally:
@@ -224,9 +229,7 @@ def test_neither_the_sidecar_nor_what_is_behind_it_starts_with(host: Host, fault
 
 
 def test_a_missing_directory_starts_no_container(host: Host) -> None:
-    done = host.machine.run(
-        "podman", "run", "--rm", "-v", "/run/ts-none:/x:ro", podman.TAILSCALE, check=False
-    )
+    done = host.machine.run("podman", "run", "--rm", "-v", "/run/ts-none:/x:ro", TAILSCALE, check=False)
     assert (done.returncode, "statfs /run/ts-none" in done.stderr) == (125, True)
 
 
@@ -289,7 +292,10 @@ def test_podman_compose_understands_the_fragment_and_starts_it(host: Host) -> No
     assert host.machine.run("python3", "-c", TO_JSON, input=shown).stdout
     services = json.loads(host.machine.run("python3", "-c", TO_JSON, input=text).stdout)["services"]
     assert set(services) == {"ts-ollama", "ollama"}
-    assert services["ollama"] == {"network_mode": "service:ts-ollama", "depends_on": ["ts-ollama"]}
+    assert services["ollama"] == {
+        "network_mode": "service:ts-ollama",
+        "depends_on": {"ts-ollama": {"condition": "service_started", "restart": True}},
+    }
     assert services["ts-ollama"]["ports"] == ["127.0.0.1:11434:11434"]
     host.machine.write("/srv/compose.yaml", "services: {ollama: {image: 'docker.io/ollama/ollama:latest'}}\n")
     compose = ("podman-compose", "-f", "/srv/compose.yaml", "-f", "/srv/tailscale.yaml")
@@ -299,9 +305,14 @@ def test_podman_compose_understands_the_fragment_and_starts_it(host: Host) -> No
     host.machine.run("sh", "-euc", before)
     try:
         host.machine.run(*compose, "up", "--detach")
-        assert podman.login(host.machine, "ts-ollama").sha256 == host.digest(OLLAMA)
+        assert podman(host).login("ts-ollama").sha256 == host.digest(OLLAMA)
         served = host.machine.run("busybox", "wget", "-qO-", "http://127.0.0.1:11434/")
         assert served.stdout == "served\n"
+        host.insert(OLLAMA)
+        host.machine.run("sh", "-euc", before)
+        host.machine.run(*compose, "up", "--detach", "--force-recreate")
+        assert podman(host).login("ts-ollama").sha256 == host.digest(OLLAMA)
+        assert podman(host).network("srv_ollama_1") == podman(host).network("ts-ollama")
         host.machine.run(*compose, "down")
         host.machine.run("sh", "-euc", after)
         assert list(host.machine.path("/run/ts-ollama").iterdir()) == []
@@ -313,14 +324,6 @@ def test_podman_compose_understands_the_fragment_and_starts_it(host: Host) -> No
     finally:
         host.machine.run(*compose, "down")
         host.machine.run("rm", "-rf", "/run/ts-ollama")
-
-
-def test_the_lines_for_a_unit_that_starts_a_project_deliver_its_key(host: Host) -> None:
-    (lines,) = (text for text in documents.texts(PAGE, "ini") if text.startswith("[Service]"))
-    host.machine.unit("project.service", f"{lines}Type=oneshot\nExecStart=sha256sum /run/ts-ollama/tskey\n")
-    outcome = host.machine.start("project.service")
-    assert outcome.ok, outcome.journal
-    assert host.digest(OLLAMA) in outcome.journal
 
 
 def test_the_unit_of_ones_own_gets_its_key(host: Host) -> None:
