@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
@@ -167,6 +168,33 @@ def test_a_container_sees_a_new_file_because_the_directory_is_bound(host: Host) 
     assert seen.split()[0] == host.digest(KEY)
 
 
+def test_a_file_or_a_link_that_is_bound_stays_the_old_one(host: Host) -> None:
+    host.machine.run(
+        "sh", "-euc", "mkdir -p /run/bound/1 /run/bound/2; cd /run/bound; ln -s 1 current; echo old >file"
+    )
+    try:
+        binds = ("-v", "/run/bound/file:/file", "-v", "/run/bound/current:/current", "-v", "/run/bound:/all")
+        host.machine.run("podman", "run", "-d", "--name=bound", *binds, TAILSCALE, "sh", "-c", "sleep 1000")
+        host.machine.run("sh", "-euc", "cd /run/bound; echo new >x; cp x 2/x; mv x file; ln -sfn 2 current")
+        look = "cat /file /all/file; echo /current/* /all/current/*"
+        seen = host.machine.run("podman", "exec", "bound", "sh", "-c", look).stdout
+        assert seen == "old\nnew\n/current/* /all/current/x\n"
+    finally:
+        host.machine.run("podman", "rm", "-f", "-t", "0", "bound")
+        host.machine.run("rm", "-r", "/run/bound")
+
+
+def test_a_secret_of_podman_lies_on_a_disk(host: Host) -> None:
+    host.machine.run("podman", "secret", "create", "claim", "-", input="a secret of podman")
+    try:
+        found = host.machine.run(
+            "grep", "-rlF", b64encode(b"a secret of podman").decode(), "/var/lib/containers"
+        )
+        assert "/secrets/" in found.stdout
+    finally:
+        host.machine.run("podman", "secret", "rm", "claim")
+
+
 def test_when_a_sidecar_ends_by_itself_so_does_what_is_behind_it(host: Host) -> None:
     started(host, "comfyui.service")
     crash(host, "ts-comfyui")
@@ -237,6 +265,8 @@ def test_quadlet_and_systemd_find_nothing_wrong(host: Host) -> None:
     dry = host.machine.run(QUADLET, "-dryrun")
     assert "error" not in dry.stderr.lower()
     assert "Requires=ts-comfyui.service" in dry.stdout
+    assert "After=ts-comfyui.service" in dry.stdout
+    assert "ts-comfyui.service" in host.machine.run("systemctl", "list-dependencies", "comfyui").stdout
     for unit in (*SIDECARS, "comfyui", "ollama"):
         path = f"/run/systemd/generator/{unit}.service"
         done = host.machine.run("systemd-analyze", "verify", path, check=False)
