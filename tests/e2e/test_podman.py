@@ -95,6 +95,8 @@ def test_a_port_is_published_by_the_sidecar_and_served_by_the_container_behind_i
     started(host, "ollama.service")
     served = host.machine.run("busybox", "wget", "-qO-", "http://127.0.0.1:11434/")
     assert served.stdout == "served\n"
+    look = "nsenter -n -t $(podman inspect -f '{{.State.Pid}}' ts-ollama) ss -tln"
+    assert ":11434" in host.machine.run("sh", "-euc", look).stdout
 
 
 def test_podman_discards_what_a_container_behind_a_sidecar_publishes(host: Host) -> None:
