@@ -186,11 +186,11 @@ SEEN = {
         "unit-directory", "web.service", "loses its keys when other.service stops: RuntimeDirectory=web is removed then",
     ),
     "one that another removes with all below it": Broken(
-        lambda root: unit(root, "old", "RuntimeDirectory=web/old", "ExecStartPre=+vault materialize web"),
+        lambda root: unit(root, "old", "RuntimeDirectory=web/old:link", "ExecStartPre=+vault materialize web --directory /run/web/old"),
         "unit-directory", "old.service", "loses its keys when web.service stops: RuntimeDirectory=web ",
     ),
     "one that every instance has": Broken(
-        lambda root: unit(root, "many@", "RuntimeDirectory=%p:link", "ExecStartPre=+vault materialize web --directory=/run/many"),
+        lambda root: unit(root, "many@", "RuntimeDirectory=%p", "ExecStartPre=+vault materialize web"),
         "unit-directory", "many@.service", "loses its keys when another of its instances stops: RuntimeDirectory=many ",
     ),
 }  # fmt: skip

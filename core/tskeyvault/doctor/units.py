@@ -70,7 +70,7 @@ def with_a_shared_directory(host: Host) -> Iterator[Finding]:
     """Yield the units whose keys go when another one stops, for both have the same RuntimeDirectory=."""
     owners = [(it, line, name) for it in host.units for line, name in _directories(it)]
     for unit in host.units:
-        places = {f"{delivery.directory}/" for delivery in deliveries(unit)}
+        places = {f"{_expanded(unit, delivery.directory)}/" for delivery in deliveries(unit)}
         own = {os.path.realpath(line.path) for line, _ in _directories(unit)}
         for other, line, name in owners:
             # Two names of one file are one unit, but instances of a template are several.
