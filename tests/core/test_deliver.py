@@ -211,6 +211,16 @@ def test_leftovers_are_swept_and_nothing_else(desk: Desk) -> None:
     assert desk.all_names() == set(names[1:])
 
 
+def test_what_a_killed_run_has_left_takes_no_room_from_the_next(desk: Desk) -> None:
+    (desk.path / LEFTOVER).write_text("left")
+
+    def write(target: Target) -> str:
+        assert desk.all_names() == set()
+        return default.vault_materialize(b"1", target)
+
+    assert desk.deliver({}, desk.parcel("a", b"1", write=write)) == ["a"]
+
+
 # Failures.
 
 

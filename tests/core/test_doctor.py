@@ -181,6 +181,18 @@ SEEN = {
         ),
         "unit-clean-up", "old.service", "leaves its keys in /run/old",
     ),
+    "a directory that another unit removes": Broken(
+        lambda root: unit(root, "other", "RuntimeDirectory=web"),
+        "unit-directory", "web.service", "loses its keys when other.service stops: RuntimeDirectory=web is removed then",
+    ),
+    "one that another removes with all below it": Broken(
+        lambda root: unit(root, "old", "RuntimeDirectory=web/old:link", "ExecStartPre=+vault materialize web --directory /run/web/old"),
+        "unit-directory", "old.service", "loses its keys when web.service stops: RuntimeDirectory=web ",
+    ),
+    "one that every instance has": Broken(
+        lambda root: unit(root, "many@", "RuntimeDirectory=%p", "ExecStartPre=+vault materialize web"),
+        "unit-directory", "many@.service", "loses its keys when another of its instances stops: RuntimeDirectory=many ",
+    ),
 }  # fmt: skip
 
 HEALTHY: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -203,6 +215,14 @@ HEALTHY: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder below its own": (
         lambda root: unit(root, "old", "RuntimeDirectory=old", "ExecStartPre=+vault materialize web --directory %t/old/keys"),
         "unit-clean-up",
+    ),
+    "a second name of a unit": (lambda root: (root / UNITS / "alias.service").symlink_to("web.service"), "unit-directory"),
+    "a directory for each instance": (
+        lambda root: unit(root, "web@", "RuntimeDirectory=%p-%i", "ExecStartPre=+vault materialize web"),
+        "unit-directory",
+    ),
+    "a directory of two that stays": (
+        lambda root: unit(root, "old", "RuntimeDirectory=web", "RuntimeDirectoryPreserve=yes"), "unit-directory"
     ),
 }  # fmt: skip
 
@@ -243,7 +263,11 @@ def test_what_is_broken_is_found_with_its_repair(root: Path, name: str) -> None:
 def test_what_is_as_it_should_be_is_no_finding(root: Path, name: str) -> None:
     make, check = HEALTHY[name]
     make(root)
-    checks = [check] if check else ["key-files", "run-leftovers", "swap", "unit-files", "unit-clean-up"]
+    checks = (
+        [check]
+        if check
+        else ["key-files", "run-leftovers", "swap", "unit-files", "unit-clean-up", "unit-directory"]
+    )
     assert doctor.run(host(root), checks) == doctor.Report([], {})
 
 

@@ -43,7 +43,7 @@ def test_no_document_has_a_block_that_nobody_runs() -> None:
     run |= {(TEAMS, "sh"), (TEAMS, "toml"), (TEAMS, "ini")}  # test_docs_gpg.py, test_systemd_gpg.py
     run |= {(STORES, "sh"), (STORES, "toml"), (STORES, "ini")}  # test_docs_pass.py, test_systemd_gpg.py
     run |= {("docs/nixos.md", "nix")}  # test_nixos_modules.py, and test_nixos_systemd.py
-    run |= {(PODMAN, "sh"), (PODMAN, "toml"), (PODMAN, "ini")}  # test_podman.py
+    run |= {(PODMAN, "sh"), (PODMAN, "toml"), (PODMAN, "ini")}  # test_podman.py, test_docker.py
     run |= {
         ("docs/migration.md", language) for language in ("sh", "toml", "ini", "text")
     }  # test_migration.py

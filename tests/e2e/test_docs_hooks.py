@@ -67,6 +67,11 @@ def test_the_report_that_the_page_shows_is_what_is_said(tmp_path: Path) -> None:
     said = work.attempt("commit", "--message", "x").err
     changing = r"\S…\S+|[0-9a-f]{32}|\d+ objects?, \d+ bytes|\S+…\S*"
     assert re.sub(changing, "*", said) == re.sub(changing, "*", shown)
+    blob = work.git("rev-parse", ":deploy/stack.yaml").strip()
+    work.git("restore", "--staged", "deploy/stack.yaml")
+    assert work.attempt("cat-file", "-e", blob).code == 0
+    work.git("gc", "--quiet", "--prune=now")
+    assert work.attempt("cat-file", "-e", blob).code != 0
 
 
 @pytest.fixture

@@ -127,6 +127,8 @@ def test_the_old_unit_becomes_the_new_one_which_does_not_start_with_a_secret_tha
     host, method = ready, METHODS[name]
     shell(host.machine, f"KEY={shlex.quote(made_key().decode())}\n{method.prepare}")
     old = prove(host, name, method.before)
+    if name == "ts-pass":
+        assert "(gpg-agent)" in host.machine.journal(f"{name}.service")  # which stayed behind
 
     done = host.machine.run("sh", "-euc", f"export {GIT}; {method.imports}")
     printed = done.stdout.splitlines()

@@ -2,11 +2,13 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
 
-from support import documents, podman
+from support import documents
+from support.containers import TAILSCALE, Engine, Login
 from support.host import KEY, RUNS, Host
 from support.systemd import Machine
 
@@ -24,7 +26,7 @@ FILE = re.compile(r"# (/etc/\S+)\n")
 def host(trixie: Machine) -> Host:
     """Give the machine after all that the page says has been done, in its order."""
     host = Host(trixie, PAGE, (AI, OLLAMA))
-    podman.prepare(trixie, IMAGES)
+    podman(host).prepare(IMAGES)
     for block in documents.blocks(PAGE):
         if block.language == "ini" and (match := FILE.match(block.text)):
             trixie.write(match[1], block.text)
@@ -40,10 +42,14 @@ def stopped(host: Host) -> Iterator[None]:
     """Stop everything in the end; nothing may have seen a key, or be left over."""
     yield
     host.stop("comfyui.service", *(f"{sidecar}.service" for sidecar in SIDECARS))
-    assert podman.containers(host.machine) == []
+    assert podman(host).containers() == []
     assert left(host) == ""
     assert host.leaks() == []
     assert host.leftovers() == []
+
+
+def podman(host: Host) -> Engine:
+    return Engine(host.machine, "podman")
 
 
 def left(host: Host) -> str:
@@ -62,9 +68,9 @@ def active(host: Host, *units: str) -> list[str]:
 
 def test_the_page_starts_a_container_and_its_sidecar(host: Host) -> None:
     started(host, "comfyui.service")
-    assert podman.containers(host.machine) == ["comfyui", "ts-comfyui"]
-    assert podman.network(host.machine, "comfyui") == podman.network(host.machine, "ts-comfyui")
-    assert podman.login(host.machine, "ts-comfyui") == podman.Login(
+    assert podman(host).containers() == ["comfyui", "ts-comfyui"]
+    assert podman(host).network("comfyui") == podman(host).network("ts-comfyui")
+    assert podman(host).login("ts-comfyui") == Login(
         logs_in=True,
         hostname="comfyui-server",
         userspace="false",
@@ -89,6 +95,8 @@ def test_a_port_is_published_by_the_sidecar_and_served_by_the_container_behind_i
     started(host, "ollama.service")
     served = host.machine.run("busybox", "wget", "-qO-", "http://127.0.0.1:11434/")
     assert served.stdout == "served\n"
+    look = "nsenter -n -t $(podman inspect -f '{{.State.Pid}}' ts-ollama) ss -tln"
+    assert ":11434" in host.machine.run("sh", "-euc", look).stdout
 
 
 def test_podman_discards_what_a_container_behind_a_sidecar_publishes(host: Host) -> None:
@@ -100,7 +108,7 @@ def test_podman_discards_what_a_container_behind_a_sidecar_publishes(host: Host)
         "--network=container:ts-comfyui",
         "-p",
         "127.0.0.1:1:1",
-        podman.TAILSCALE,
+        TAILSCALE,
         "echo",
     )
     done = host.machine.run(*argv)
@@ -113,20 +121,20 @@ def test_a_stop_stops_the_container_first_and_leaves_nothing(host: Host) -> None
     said = [line for line in host.machine.journal().splitlines() if "Stopped" in line]
     assert ["Stopped comfyui" in said[-2], "Stopped ts-comfyui" in said[-1]] == [True, True]
     assert active(host, "comfyui", "ts-comfyui") == ["inactive", "inactive"]
-    assert podman.containers(host.machine) == []
+    assert podman(host).containers() == []
     assert left(host) == ""
 
 
 def test_several_sidecars_with_keys_of_their_own_run_at_once(host: Host) -> None:
     host.machine.run("systemctl", "start", *SIDECARS)
-    logins = {it: podman.login(host.machine, it) for it in SIDECARS}
+    logins = {it: podman(host).login(it) for it in SIDECARS}
     assert {it: login.sha256 for it, login in logins.items()} == {
         "ts-comfyui": host.digest(KEY),
         "ts-ai": host.digest(AI),
         "ts-ollama": host.digest(OLLAMA),
     }
     assert {login.hostname for login in logins.values()} == {"comfyui-server", "ai-services", "ollama-server"}
-    assert len({podman.network(host.machine, it) for it in SIDECARS}) == len(SIDECARS)
+    assert len({podman(host).network(it) for it in SIDECARS}) == len(SIDECARS)
 
 
 def test_a_sidecar_logs_in_once_and_an_ephemeral_one_at_each_start(host: Host) -> None:
@@ -135,21 +143,21 @@ def test_a_sidecar_logs_in_once_and_an_ephemeral_one_at_each_start(host: Host) -
     for _ in range(2):
         for sidecar in ("ts-ollama", "ts-ai"):
             host.machine.run("systemctl", "restart", sidecar)
-            logins.setdefault(sidecar, []).append(podman.login(host.machine, sidecar).logs_in)
+            logins.setdefault(sidecar, []).append(podman(host).login(sidecar).logs_in)
     assert logins == {"ts-ollama": [True, False], "ts-ai": [True, True]}
-    assert podman.login(host.machine, "ts-ai").state == ""
+    assert podman(host).login("ts-ai").state == ""
     assert host.machine.path("/var/lib/tailscale-ts-ollama").stat().st_mode & 0o7777 == 0o700
     assert not host.machine.path("/var/lib/tailscale-ts-ai").exists()
 
 
 def test_a_restart_brings_the_new_key_and_the_container_too(host: Host) -> None:
     started(host, "comfyui.service")
-    before = podman.identity(host.machine, "comfyui")
+    before = podman(host).identity("comfyui")
     host.insert(KEY)
     host.machine.run("systemctl", "restart", "ts-comfyui.service")
-    assert podman.login(host.machine, "ts-comfyui").sha256 == host.digest(KEY)
-    assert podman.identity(host.machine, "comfyui") != before
-    assert podman.network(host.machine, "comfyui") == podman.network(host.machine, "ts-comfyui")
+    assert podman(host).login("ts-comfyui").sha256 == host.digest(KEY)
+    assert podman(host).identity("comfyui") != before
+    assert podman(host).network("comfyui") == podman(host).network("ts-comfyui")
 
 
 def test_a_container_sees_a_new_file_because_the_directory_is_bound(host: Host) -> None:
@@ -162,6 +170,33 @@ def test_a_container_sees_a_new_file_because_the_directory_is_bound(host: Host) 
     assert seen.split()[0] == host.digest(KEY)
 
 
+def test_a_file_or_a_link_that_is_bound_stays_the_old_one(host: Host) -> None:
+    host.machine.run(
+        "sh", "-euc", "mkdir -p /run/bound/1 /run/bound/2; cd /run/bound; ln -s 1 current; echo old >file"
+    )
+    try:
+        binds = ("-v", "/run/bound/file:/file", "-v", "/run/bound/current:/current", "-v", "/run/bound:/all")
+        host.machine.run("podman", "run", "-d", "--name=bound", *binds, TAILSCALE, "sh", "-c", "sleep 1000")
+        host.machine.run("sh", "-euc", "cd /run/bound; echo new >x; cp x 2/x; mv x file; ln -sfn 2 current")
+        look = "cat /file /all/file; echo /current/* /all/current/*"
+        seen = host.machine.run("podman", "exec", "bound", "sh", "-c", look).stdout
+        assert seen == "old\nnew\n/current/* /all/current/x\n"
+    finally:
+        host.machine.run("podman", "rm", "-f", "-t", "0", "bound")
+        host.machine.run("rm", "-r", "/run/bound")
+
+
+def test_a_secret_of_podman_lies_on_a_disk(host: Host) -> None:
+    host.machine.run("podman", "secret", "create", "claim", "-", input="a secret of podman")
+    try:
+        found = host.machine.run(
+            "grep", "-rlF", b64encode(b"a secret of podman").decode(), "/var/lib/containers"
+        )
+        assert "/secrets/" in found.stdout
+    finally:
+        host.machine.run("podman", "secret", "rm", "claim")
+
+
 def test_when_a_sidecar_ends_by_itself_so_does_what_is_behind_it(host: Host) -> None:
     started(host, "comfyui.service")
     crash(host, "ts-comfyui")
@@ -169,7 +204,7 @@ def test_when_a_sidecar_ends_by_itself_so_does_what_is_behind_it(host: Host) -> 
         host,
         "systemctl is-failed --quiet ts-comfyui && systemctl is-active comfyui | grep -qx 'inactive\\|failed'",
     )
-    assert podman.containers(host.machine) == []
+    assert podman(host).containers() == []
     assert left(host) == ""
 
 
@@ -180,11 +215,11 @@ def test_a_container_that_is_restarted_brings_its_sidecar_back(host: Host) -> No
     host.machine.run("systemctl", "daemon-reload")
     try:
         started(host, "comfyui.service")
-        before = podman.identity(host.machine, "ts-comfyui")
+        before = podman(host).identity("ts-comfyui")
         crash(host, "ts-comfyui")
         until(host, "systemctl is-active --quiet comfyui && systemctl show -p NRestarts comfyui | grep -q =1")
-        assert podman.identity(host.machine, "ts-comfyui") != before
-        assert podman.network(host.machine, "comfyui") == podman.network(host.machine, "ts-comfyui")
+        assert podman(host).identity("ts-comfyui") != before
+        assert podman(host).network("comfyui") == podman(host).network("ts-comfyui")
     finally:
         host.machine.path("/etc/containers/systemd/comfyui.container.d/restart.conf").unlink()
         host.machine.run("systemctl", "daemon-reload")
@@ -216,7 +251,7 @@ def test_neither_the_sidecar_nor_what_is_behind_it_starts_with(host: Host, fault
         outcome = host.machine.start("comfyui.service")
         assert not outcome.ok
         assert active(host, "comfyui", "ts-comfyui") == ["inactive", "failed"]
-        assert podman.containers(host.machine) == []
+        assert podman(host).containers() == []
         assert left(host) == ""
         assert "container create" not in host.machine.start("ts-comfyui.service").journal
     finally:
@@ -224,9 +259,7 @@ def test_neither_the_sidecar_nor_what_is_behind_it_starts_with(host: Host, fault
 
 
 def test_a_missing_directory_starts_no_container(host: Host) -> None:
-    done = host.machine.run(
-        "podman", "run", "--rm", "-v", "/run/ts-none:/x:ro", podman.TAILSCALE, check=False
-    )
+    done = host.machine.run("podman", "run", "--rm", "-v", "/run/ts-none:/x:ro", TAILSCALE, check=False)
     assert (done.returncode, "statfs /run/ts-none" in done.stderr) == (125, True)
 
 
@@ -234,6 +267,8 @@ def test_quadlet_and_systemd_find_nothing_wrong(host: Host) -> None:
     dry = host.machine.run(QUADLET, "-dryrun")
     assert "error" not in dry.stderr.lower()
     assert "Requires=ts-comfyui.service" in dry.stdout
+    assert "After=ts-comfyui.service" in dry.stdout
+    assert "ts-comfyui.service" in host.machine.run("systemctl", "list-dependencies", "comfyui").stdout
     for unit in (*SIDECARS, "comfyui", "ollama"):
         path = f"/run/systemd/generator/{unit}.service"
         done = host.machine.run("systemd-analyze", "verify", path, check=False)
@@ -289,7 +324,10 @@ def test_podman_compose_understands_the_fragment_and_starts_it(host: Host) -> No
     assert host.machine.run("python3", "-c", TO_JSON, input=shown).stdout
     services = json.loads(host.machine.run("python3", "-c", TO_JSON, input=text).stdout)["services"]
     assert set(services) == {"ts-ollama", "ollama"}
-    assert services["ollama"] == {"network_mode": "service:ts-ollama", "depends_on": ["ts-ollama"]}
+    assert services["ollama"] == {
+        "network_mode": "service:ts-ollama",
+        "depends_on": {"ts-ollama": {"condition": "service_started", "restart": True}},
+    }
     assert services["ts-ollama"]["ports"] == ["127.0.0.1:11434:11434"]
     host.machine.write("/srv/compose.yaml", "services: {ollama: {image: 'docker.io/ollama/ollama:latest'}}\n")
     compose = ("podman-compose", "-f", "/srv/compose.yaml", "-f", "/srv/tailscale.yaml")
@@ -299,9 +337,14 @@ def test_podman_compose_understands_the_fragment_and_starts_it(host: Host) -> No
     host.machine.run("sh", "-euc", before)
     try:
         host.machine.run(*compose, "up", "--detach")
-        assert podman.login(host.machine, "ts-ollama").sha256 == host.digest(OLLAMA)
+        assert podman(host).login("ts-ollama").sha256 == host.digest(OLLAMA)
         served = host.machine.run("busybox", "wget", "-qO-", "http://127.0.0.1:11434/")
         assert served.stdout == "served\n"
+        host.insert(OLLAMA)
+        host.machine.run("sh", "-euc", before)
+        host.machine.run(*compose, "up", "--detach", "--force-recreate")
+        assert podman(host).login("ts-ollama").sha256 == host.digest(OLLAMA)
+        assert podman(host).network("srv_ollama_1") == podman(host).network("ts-ollama")
         host.machine.run(*compose, "down")
         host.machine.run("sh", "-euc", after)
         assert list(host.machine.path("/run/ts-ollama").iterdir()) == []
@@ -313,14 +356,6 @@ def test_podman_compose_understands_the_fragment_and_starts_it(host: Host) -> No
     finally:
         host.machine.run(*compose, "down")
         host.machine.run("rm", "-rf", "/run/ts-ollama")
-
-
-def test_the_lines_for_a_unit_that_starts_a_project_deliver_its_key(host: Host) -> None:
-    (lines,) = (text for text in documents.texts(PAGE, "ini") if text.startswith("[Service]"))
-    host.machine.unit("project.service", f"{lines}Type=oneshot\nExecStart=sha256sum /run/ts-ollama/tskey\n")
-    outcome = host.machine.start("project.service")
-    assert outcome.ok, outcome.journal
-    assert host.digest(OLLAMA) in outcome.journal
 
 
 def test_the_unit_of_ones_own_gets_its_key(host: Host) -> None:

@@ -246,5 +246,20 @@ def test_without_the_socket_the_unit_fails(served: Served) -> None:
     assert outcome.exec_main_status == CREDENTIALS
 
 
+@pytest.mark.parametrize("setting", ["PrivateUsers=yes", "ProtectProc=ptraceable"])
+def test_a_server_that_cannot_see_who_asks_refuses_everybody(served: Served, setting: str) -> None:
+    drop_in = f"/etc/systemd/system/{SERVER}.d/blind.conf"
+    served.machine.write(drop_in, f"[Service]\n{setting}\n")
+    served.machine.run("systemctl", "daemon-reload")
+    try:
+        outcome = served.start("web.service")
+    finally:
+        served.machine.path(drop_in).unlink()
+        served.machine.run("systemctl", "daemon-reload")
+        served.machine.run("systemctl", "stop", SERVER)
+    assert (outcome.ok, outcome.exec_main_status) == (False, CREDENTIALS)
+    assert served.decrypted() == []
+
+
 def state(served: Served, unit: str, name: str) -> str:
     return served.machine.run("systemctl", "show", "--value", "--property", name, unit).stdout.strip()

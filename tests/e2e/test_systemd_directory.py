@@ -143,3 +143,17 @@ def test_the_unit_fails_when_a_directory_lies_where_a_file_should_be(host: Host,
 def test_the_unit_fails_for_an_owner_that_the_host_does_not_know(host: Host, name: str) -> None:
     outcome = start(host, name, command="materialize stranger")
     assert_refused(host, name, outcome, 7, "no user 'nosuchuser'")
+
+
+def test_a_directory_of_two_units_goes_with_the_first_and_the_doctor_warns_of_it(
+    host: Host, name: str
+) -> None:
+    other = f"{name}-other.service"
+    assert_delivered(host, name, start(host, name, "User=root", f"RuntimeDirectory={name}"))
+    host.machine.unit(other, f"[Service]\nRuntimeDirectory={name}\nExecStart=sleep infinity\n")
+    host.machine.run("systemctl", "start", other)
+    said = host.machine.run("/opt/tskeyvault/bin/vault", "doctor", "unit-directory", check=False)
+    host.stop(other)
+    host.machine.path(f"/etc/systemd/system/{other}").unlink()
+    assert (said.returncode, f"{name}.service: loses its keys when {other} stops" in said.stdout) == (1, True)
+    assert not host.machine.path(f"/run/{name}").exists()

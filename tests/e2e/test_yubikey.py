@@ -265,6 +265,20 @@ def test_scdaemon_is_named_and_ended_only_when_that_is_wanted(
     desk.until(lambda: b"S SERIALNO" in desk.run("gpg-connect-agent", "scd serialno", "/bye", env=env).out)
 
 
+def test_scdaemon_that_shares_lets_both_go_on(
+    desk: Pcscd, card: PivCard, tmp_path: Path, gnupg: Mapping[str, str], credentials: Mapping[str, str]
+) -> None:
+    Path(gnupg["GNUPGHOME"], "scdaemon.conf").write_text("pcsc-shared\ndisable-ccid\n")
+    vault = a_vault(tmp_path / "vault", make(card))
+    desk.plug_in(card)
+    env = {**gnupg, **credentials}
+    for _ in range(2):
+        taken = desk.run("gpg-connect-agent", "scd serialno", "/bye", env=env)
+        assert taken.out.startswith(b"S SERIALNO "), taken.err
+        done = desk.vault("show", "a/1", env=env, cwd=vault)
+        assert (done.code, done.out) == (0, VALUE), done.err
+
+
 # age-plugin-yubikey itself, at the same reader.
 
 

@@ -96,7 +96,7 @@ def systemd() -> None:
 
 
 def trixie() -> str:
-    """Return the path of a tree of Debian 13, with systemd 257 and podman 5, that can be booted; skip without one."""
+    """Return the path of a tree of Debian 13, with systemd 257, podman 5 and docker, to boot; skip without one."""
     systemd()
     if not (TRIXIE / "made").exists():
         pytest.skip("needs the tree of Debian 13 that tests/support/trixie.sh makes")

@@ -40,6 +40,8 @@ class Nix:
         self._scratch = scratch
         kinds = ("STORE", "STATE", "LOG", "DATA", "CONF")
         places = {f"NIX_{kind}_DIR": str(scratch / kind.lower()) for kind in kinds}
+        # Nothing is built, so the group of builders, which not every host has, is not wanted.
+        places["NIX_CONFIG"] = "build-users-group ="
         self._environment = {"PATH": os.environ["PATH"], "HOME": str(scratch), **places}
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

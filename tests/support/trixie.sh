@@ -1,13 +1,14 @@
 #!/bin/sh
-# Makes .cache/trixie, as root on Debian: a tree of Debian 13 with its systemd 257, podman 5 and quadlet, which tests
-# boot beside the host's own systemd. Needs mmdebstrap (packages.sh) and the Debian mirror of the host's apt sources.
+# Makes .cache/trixie, as root on Debian: a tree of Debian 13 with its systemd 257, podman 5, quadlet and docker, which
+# tests boot beside the host's own systemd. Needs mmdebstrap (packages.sh) and the Debian mirror of its apt sources.
 # What cannot be had is named by the tests that need it. A second call does nothing.
 set -eu
 cd "$(dirname "$0")/../.."
 
 TREE=.cache/trixie
 PACKAGES="systemd systemd-sysv dbus libnss-systemd python3 python3-venv iproute2 procps git gnupg scdaemon pass age
-  podman podman-compose crun netavark aardvark-dns nftables iptables passt catatonit busybox-static ca-certificates"
+  podman podman-compose docker.io docker-cli docker-compose crun netavark aardvark-dns nftables iptables passt catatonit
+  busybox-static ca-certificates"
 
 say() { echo "trixie.sh: $*" >&2; }
 

@@ -29,6 +29,7 @@ CHECKS: Mapping[str, Check] = {
     "swap": Check(swap.unencrypted, "swap that a tmpfs can be written to in plain text"),
     "unit-files": Check(units.with_plain_files, "units that still take a key from a plain file, or hold one"),
     "unit-clean-up": Check(units.without_clean_up, "units that leave their keys under /run when they stop"),
+    "unit-directory": Check(units.with_a_shared_directory, "units whose keys go when another unit stops"),
     "tailscale": Check(tailscale.failures, "why Tailscale did not accept a key, by the journal"),
     "age-program": Check(programs.age, "an age program that can be made to run another one"),
     "vault": Check(secrets.readable, "whether the vault and its configuration can be read"),

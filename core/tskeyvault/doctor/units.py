@@ -21,6 +21,11 @@ _TAKES_FILE = {"EnvironmentFile", "LoadCredential", "Volume", "BindPaths", "Bind
 _FOUND_OTHERWISE = ("/run/", "/dev/", "/proc/", "/sys/")
 """Places without plain files of the older methods: what we deliver lies under the first."""
 _MAX_SIZE = 1 << 20
+_OWN_DIRECTORY = (
+    "[Service]: an empty RuntimeDirectory=, then one with a name of its own; %N is that of an instance"
+)
+_OF_INSTANCE = re.compile("%[iInN]")
+"""Specifiers that differ from one instance of a template to the next."""
 _PROGRAMS = {"vault", "tskeyvault"}
 _YES = {"yes", "true", "1", "on"}
 
@@ -59,6 +64,31 @@ def without_clean_up(host: Host) -> Iterator[Finding]:
             if stays and not removed and (delivery.service, delivery.directory) not in cleaned:
                 message = f"leaves its keys in {shown(delivery.directory)} when it has stopped"
                 yield Finding("unit-clean-up", shown(unit.name), message, _drop_in(host, unit, delivery))
+
+
+def with_a_shared_directory(host: Host) -> Iterator[Finding]:
+    """Yield the units whose keys go when another one stops, for both have the same RuntimeDirectory=."""
+    owners = [(it, line, name) for it in host.units for line, name in _directories(it)]
+    for unit in host.units:
+        places = {f"{_expanded(unit, delivery.directory)}/" for delivery in deliveries(unit)}
+        own = {os.path.realpath(line.path) for line, _ in _directories(unit)}
+        for other, line, name in owners:
+            # Two names of one file are one unit, but instances of a template are several.
+            several = other.is_template if other == unit else os.path.realpath(line.path) not in own
+            if several and any(place.startswith(f"/run/{name}/") for place in places):
+                who = "another of its instances" if other == unit else shown(other.name)
+                message = f"loses its keys when {who} stops: RuntimeDirectory={shown(name)} is removed then"
+                repair = f"systemctl edit {shlex.quote(other.name)}  # {_OWN_DIRECTORY}"
+                yield Finding("unit-directory", shown(unit.name), message, repair)
+
+
+def _directories(unit: Unit) -> Iterator[tuple[Line, str]]:
+    """Yield what systemd removes when *unit* stops, and the lines that say so; not those of one instance alone."""
+    if not _is_preserved(unit):
+        for line in unit.settings("RuntimeDirectory"):
+            for word in line.value.split():
+                if not (unit.is_template and _OF_INSTANCE.search(word)):
+                    yield line, _expanded(unit, word.partition(":")[0])
 
 
 def with_plain_files(host: Host) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ def fragment(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
         binds.append(_bind(state_of(sidecar, choices), STATE, read_only=False))
     lines = [
         f"# vault unit {name} --for compose",
-        "# Before each start, as root: without its key the sidecar ends at once",
+        "# Before each up, with --force-recreate for a new key, as root: without its key the sidecar ends at once",
         *(f"#   mkdir -p -m 0700 {it}" for it in made),
         f"#   {shlex.join(map(printable, delivery.materialize(directory)))}",
         "# After each stop",
@@ -49,7 +49,8 @@ def fragment(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
         lines += [
             f"  {_text(container)}:",
             f"    network_mode: {_text(f'service:{name}')}",
-            f"    depends_on: [{_text(name)}]",
+            # A restarted sidecar has a new network.
+            f"    depends_on: {{{_text(name)}: {{condition: service_started, restart: true}}}}",
         ]
     return "\n".join([*lines, ""])
 
