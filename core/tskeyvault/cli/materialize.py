@@ -81,10 +81,11 @@ def _deliver(vault: Vault, options: Namespace) -> int:
         return 0
     if options.service:
         _remember(vault, order, allow_disk=options.allow_disk)
-    written, kept = service.materialize(vault, order, allow_disk=options.allow_disk)
-    for verb, done in (("wrote", written), ("already right", kept)):
-        for name in done:
-            terminal.say(f"{verb}: {names.shown(order.path(name))}")
+    done = service.materialize(vault, order, allow_disk=options.allow_disk)
+    written, kept = (map(order.path, some) for some in (done.written, done.kept))
+    for verb, paths in (("wrote", written), ("already right", kept), ("removed", done.removed)):
+        for path in paths:
+            terminal.say(f"{verb}: {names.shown(path)}")
     return 0
 
 
