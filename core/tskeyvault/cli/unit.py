@@ -14,7 +14,7 @@ from tskeyvault.units.text import Piece
 from tskeyvault.vault import opened
 
 from . import place as vault_place
-from . import terminal
+from . import program, terminal
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -96,7 +96,7 @@ def run(options: Namespace) -> int:
         service = vault.settings.service(options.service)
         directory = os.path.abspath(vault.directory)
     delivery = Delivery(
-        order.program(), directory, os.path.abspath(identity) if (identity := getattr(options, "identity", "")) else "",
+        program.words(), directory, os.path.abspath(identity) if (identity := getattr(options, "identity", "")) else "",
         options.service, options.timeout,
     )  # fmt: skip
     if options.kind == "compose":

@@ -1,7 +1,5 @@
 """The command that a unit runs to have its secrets delivered."""
 
-import os
-import sys
 from typing import NamedTuple
 
 SECONDS = 60
@@ -38,11 +36,3 @@ class Delivery(NamedTuple):
         """Return the words of the command that removes what was delivered there; it needs no vault."""
         words = [*self.program, "materialize", self.service, "--clean"]
         return words + (["--directory", directory] if directory else [])
-
-
-def program() -> tuple[str, ...]:
-    """Return the words that run this program again, from anywhere."""
-    started = os.path.abspath(sys.argv[0])
-    if os.path.isfile(started) and os.access(started, os.X_OK):
-        return (started,)
-    return (sys.executable, "-m", "tskeyvault")
