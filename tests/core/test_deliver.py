@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support import needs
 from tskeyvault import files, limits
 from tskeyvault.errors import DeliveryError, PluginError, VaultError
-from tskeyvault.materialize import default, deliver
+from tskeyvault.materialize import default, deliver, record
 from tskeyvault.materialize.deliver import Parcel
 from tskeyvault.spec import Target
 
@@ -434,15 +434,52 @@ def test_clean_removes_what_was_delivered_and_nothing_else(desk: Desk) -> None:
     assert desk.clean() == ([], [])
 
 
-def test_clean_also_removes_what_a_later_delivery_no_longer_has(desk: Desk) -> None:
+def test_what_a_later_delivery_no_longer_has_is_removed_and_nothing_else(desk: Desk) -> None:
+    (desk.path / "foreign").write_text("x")
+    deliver.deliver(desk.fd, "other", [desk.parcel("c", b"3")])
+    desk.deliver({"a": b"1", "b": b"2", "replaced": b"3"})
+    (desk.path / "replaced").unlink()
+    (desk.path / "replaced").write_text("by somebody else")
+    before = {name: identity(desk.path / name) for name in ("b", "foreign", "replaced", "c")}
+    assert desk.deliver({"b": b"2"}) == []
+    assert {name: identity(desk.path / name) for name in desk.seen() if name != ".vault.other"} == before
+    assert desk.deliver({"d": b"4"}) == ["d"]
+    assert desk.seen().keys() - {".vault.other"} == {"d", "foreign", "replaced", "c"}
+    assert desk.clean() == (["d"], [])
+
+
+def test_what_goes_over_to_another_service_stays_whoever_is_first(desk: Desk) -> None:
+    for first in (SERVICE, "other"):
+        desk.deliver({"a": b"1", "b": b"2"})
+        steps = {
+            SERVICE: lambda: desk.deliver({"a": b"1"}),
+            "other": lambda: deliver.deliver(desk.fd, "other", [desk.parcel("b", b"2")]),
+        }
+        for name in sorted(steps, key=lambda name: name != first):
+            steps[name]()
+        assert desk.seen() | {".vault.other": b""} == {"a": b"1", "b": b"2", ".vault.other": b""}
+        deliver.clean(desk.fd, "other")
+
+
+def test_nothing_is_removed_when_the_rest_cannot_be_delivered(desk: Desk) -> None:
     desk.deliver({"a": b"1", "b": b"2"})
-    desk.deliver({"b": b"3"})
-    assert desk.clean() == (["a", "b"], [])
+    (desk.path / "c").mkdir()
+    with pytest.raises(DeliveryError, match="'c' is a directory"):
+        desk.deliver({"b": b"3", "c": b"4"})
+    assert desk.seen() == {"a": b"1", "b": b"2"}
+
+
+def test_a_file_that_was_touched_is_still_ours(desk: Desk) -> None:
+    desk.deliver({"a": b"1"})
+    os.utime(desk.path / "a", (1, 1))
+    before = identity(desk.path / "a")
+    assert desk.deliver({"a": b"1"}) == []
+    assert identity(desk.path / "a") == before
 
 
 def test_what_could_not_be_cleaned_is_not_delivered(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
     desk.deliver({"a": b"1"})
-    monkeypatch.setattr(deliver, "MAX_RECORD", 200)
+    monkeypatch.setattr(record, "MAX_SIZE", 200)
     with pytest.raises(DeliveryError, match="too many files"):
         desk.deliver({f"file-{number}": b"1" for number in range(9)})
     assert deliver.clean(desk.fd, SERVICE) == (["a"], [])

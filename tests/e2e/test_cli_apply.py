@@ -131,6 +131,7 @@ def test_as_json(runtime: Path) -> None:
             "service": name,
             "directories": [f"{runtime}/{name}"],
             "files": [f"{runtime}/{path}"],
+            "removed": [],
             "units": [],
             "action": None,
             "error": None,
@@ -208,26 +209,78 @@ def test_changed_goes_with_few_options(words: list[str]) -> None:
     assert run("materialize", *words).code == 2
 
 
-def test_a_service_that_is_gone_from_the_vault_is_told(vault: Made, runtime: Path) -> None:
+def rewrite(vault: Made, old: str, new: str) -> None:
+    """Replace *old*, which is there, in vault.toml."""
     path = vault.directory / "vault.toml"
-    path.write_text(path.read_text().replace("services.a.", "services.gone."))
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+ONE = '[services.a.files.one]\nsecret = "t/one"\n'
+TWO = '[services.b.files.two]\nsecret = "t/two"\n'
+
+
+@pytest.mark.parametrize("command", ["apply", "materialize"])
+def test_a_file_that_is_gone_from_the_vault_is_removed(vault: Made, runtime: Path, command: str) -> None:
+    (runtime / "a/foreign").write_text("x")
+    rewrite(vault, ONE, ONE.replace("files.one", "files.other"))
+    rewrite(vault, TWO, "")
     before = picture(runtime)
-    done = run("apply")
-    warned = "vault: warning: service 'a' is delivered here, but is not in vault.toml any more\n"
-    assert done == Result(0, b"", warned)
+    would = f"would write: {runtime}/a/other\nwould remove: {runtime}/a/one\n"
+    whole = f"would write: {runtime}/b/current/b.conf\nwould remove: {runtime}/b/current/two\n"
+    for words in (["apply", "--dry-run"], ["materialize", "--changed"]):
+        assert run(*words) == Result(1, (would + whole).encode(), "")
+    (entry, _) = json.loads(run("apply", "--dry-run", "--json").out)
+    assert (entry["files"], entry["removed"]) == ([f"{runtime}/a/other"], [f"{runtime}/a/one"])
     assert picture(runtime) == before
+    for name, told in (("a", would), ("b", whole)):
+        words = [command, name, *(["--directory", f"{runtime}/{name}"] if command == "materialize" else [])]
+        said = told.replace("would write", "vault: wrote").replace("would remove", "vault: removed")
+        assert run(*words) == Result(0, b"", said)
+    assert set(os.listdir(runtime / "a")) == {"other", "foreign", ".vault.a"}
+    assert os.listdir(runtime / "b/current") == ["b.conf"]
+    assert run("apply", "--dry-run") == Result(0, b"", "")
 
 
-def test_a_service_that_gets_credentials_alone_by_now_stops_no_other(vault: Made, runtime: Path) -> None:
-    path = vault.directory / "vault.toml"
-    text = path.read_text().replace("[services.a.files.one]\nsecret = ", "[services.a.credentials]\none = ")
-    path.write_text(text)
-    put("t/two", VALUE[::-1])
-    before = picture(runtime / "a")
+@pytest.mark.parametrize(("gone", "path"), [("a", "one"), ("b", "current/two")])
+def test_a_service_that_is_gone_from_the_vault_is_told_and_its_files_are_removed(
+    vault: Made, runtime: Path, gone: str, path: str
+) -> None:
+    whole = (vault.directory / "vault.toml").read_text()
+    (runtime / gone / "foreign").write_text("x")
+    rewrite(vault, f"services.{gone}", "services.gone")
+    kept = "b" if gone == "a" else "a"
+    before = picture(runtime / kept)
+    warned = (
+        f"vault: warning: service '{gone}' is not in vault.toml any more: its unit will not start again\n"
+    )
+    would = run("apply", "--dry-run")
+    assert (would.code, f"would remove: {runtime}/{gone}/{path}\n".encode() in would.out) == (1, True)
     done = run("apply")
-    assert (done.code, "vault: service 'a': service 'a' has no files\n" in done.err) == (3, True)
-    assert (runtime / "b/current/two").read_bytes() == VALUE[::-1]
-    assert picture(runtime / "a") == before
+    assert (done.code, done.err.startswith(warned)) == (0, True)
+    assert f"vault: removed: {runtime}/{gone}/{path}\n" in done.err
+    assert set(os.listdir(runtime / gone)) == {"foreign", f".vault.{gone}"}
+    assert run("apply") == Result(0, b"", warned)
+    (vault.directory / "vault.toml").write_text(whole)
+    done = run("apply")
+    assert (done.code, f"vault: wrote: {runtime}/{gone}/{path}\n" in done.err) == (0, True)
+    assert (runtime / gone / path).is_file()
+    assert picture(runtime / kept) == before
+
+
+def test_a_service_that_gets_credentials_alone_by_now_has_no_files(vault: Made, runtime: Path) -> None:
+    rewrite(vault, "[services.a.files.one]\nsecret = ", "[services.a.credentials]\none = ")
+    put("t/two", VALUE[::-1])
+    done = run("apply")
+    assert done == Result(0, b"", f"vault: removed: {runtime}/a/one\nvault: wrote: {runtime}/b/current/two\n")
+
+
+def test_a_failing_secret_leaves_the_files_that_are_gone_from_the_vault(vault: Made, runtime: Path) -> None:
+    rewrite(vault, ONE, ONE.replace("files.one", "files.other").replace("t/one", "t/none"))
+    before = picture(runtime)
+    assert run("apply", "a").code == 3
+    assert run("materialize", "a", "--directory", runtime / "a").code == 3
+    assert picture(runtime) == before
 
 
 @pytest.mark.parametrize("how", ["on a disk", "open to others", "a link", "a link by now"])
@@ -320,16 +373,16 @@ def test_restart_without_systemctl_writes_nothing(runtime: Path, monkeypatch: py
     assert picture(runtime) == before
 
 
-@pytest.mark.parametrize(("units", "code"), [(["a.service"], 0), (["a.service", "reader.service"], 7)])
-def test_the_start_of_one_unit_is_no_restart_of_the_others(
-    vault: Made, runtime: Path, monkeypatch: pytest.MonkeyPatch, units: list[str], code: int
+@pytest.mark.parametrize("units", [["a.service"], ["a.service", "reader.service"]])
+def test_what_is_delivered_by_hand_is_no_restart_of_a_unit(
+    vault: Made, runtime: Path, monkeypatch: pytest.MonkeyPatch, units: list[str]
 ) -> None:
     services(vault.directory, f"[services.a]\nunits = {json.dumps(units)}\n")
     put("t/one", OTHER[::-1])
     assert run("apply", "a").code == 0
     assert run("materialize", "a", "--directory", runtime / "a").code == 0
     monkeypatch.setenv("PATH", "/nonexistent")  # so a restart that is due fails
-    assert run("apply", "a", "--restart").code == code
+    assert run("apply", "a", "--restart").code == 7
 
 
 @pytest.mark.parametrize(

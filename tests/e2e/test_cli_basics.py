@@ -750,6 +750,16 @@ def test_wrong_usage_is_told_with_where_help_is(tmp_path: Path, words: str) -> N
 # where the vault is
 
 
+@pytest.mark.usefixtures("vault")
+def test_only_what_opens_secrets_may_spend_a_try_or_free_a_reader() -> None:
+    for option in ("--last-try", "--free-reader"):
+        for words in (["ls"], ["insert", "a"], ["recipients", "ls"], ["hooks", "status"], ["doctor"]):
+            assert run_vault(*words, option).code == 2
+        for words in (["show", "none"], ["recipients", "rm", "none"], ["rekey", "none"]):
+            assert run_vault(*words, option).code == 3
+        assert (run_vault(option, "ls").code, run_vault(option, "show", "none").code) == (2, 3)
+
+
 @pytest.mark.parametrize("command", [["ls"], ["recipients", "ls"]], ids=" ".join)
 def test_the_vault_and_the_key_are_named_before_or_after_the_command(
     vault: Made, tmp_path: Path, command: list[str]

@@ -277,13 +277,16 @@ def test_what_lies_beside_them_is_somebody_elses_affair(unit: Unit, root: Path, 
     assert unit("ts-ai", "--for", "quadlet", "--install", "--root", root, "--yes").code == 0
 
 
+UNITS = ("--unit", "web.service", "--unit", "worker@.service")
 REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "an unknown service": (("other", "--for", "quadlet"), 3, "service 'other' is not in vault.toml"),
     "a service that is no sidecar": (("web", "--for", "quadlet"), 2, "is no sidecar"),
-    "a unit that systemd does not know": (("web", "--for", "systemd"), 3, "knows no unit 'web.service'"),
+    "units called otherwise": (("web", "--for", "systemd"), 2, "names units that are not called like service 'web': worker@.service\nhint: where they are meant: --unit web.service --unit worker@.service\n"),
+    "units called otherwise, on NixOS": (("web", "--for", "nixos"), 2, "not called like service 'web': worker@.service\n"),
+    "a unit that systemd does not know": (("web", "--for", "systemd", *UNITS), 3, "knows no unit 'web.service'"),
     "what is no unit": (("web", "--for", "systemd", "--unit", "../x.service"), 2, "not the name of a service unit"),
     "a name that is no directory": (("web", "--for", "systemd", "--unit", "a\\x2db.service", "--from", "/dev/null"), 2, "--directory"),
-    "one text for two units": (("web", "--for", "systemd", "--from", "/dev/null"), 2, "--from is the text of one unit"),
+    "one text for two units": (("web", "--for", "systemd", *UNITS, "--from", "/dev/null"), 2, "--from is the text of one unit"),
     "a text that is not there": (("web", "--for", "systemd", "--unit", "x.service", "--from", "/nowhere"), 3, "'/nowhere'"),
     "options of podman for systemd": (("web", "--for", "systemd", "--userspace"), 2, "does not go with --for systemd"),
     "options of systemd for quadlet": (("ts-ai", "--for", "quadlet", "--directory", "/run/x"), 2, "does not go with --for quadlet"),
@@ -294,6 +297,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a key as an argument": (("ts-ai", "--for", "quadlet", "--argument=--auth-key=x"), 2, "is given by other means"),
     "a port that is none": (("ts-ai", "--for", "quadlet", "--publish", "80"), 2, "--publish"),
     "a unit that gets no credentials": (("asks", "--for", "systemd", "--unit", "x.service", "--from", "/dev/null"), 2, "would be refused the credentials: vault.toml gives them to asks.service"),
+    "a unit that gets no credentials, on NixOS": (("asks", "--for", "nixos", "--unit", "x.service"), 2, "would be refused the credentials"),
+    "a sidecar of NixOS with a unit": (("ts-ai", "--for", "nixos", "--unit", "x.service"), 2, "whose unit NixOS names"),
     "a directory without files": (("asks", "--for", "systemd", "--directory", "/run/x", "--from", "/dev/null"), 2, "has no files"),
     "credentials for a quadlet": (("asks", "--for", "quadlet"), 2, "cannot give service 'asks' its credentials"),
     "credentials for a sidecar": (("ts-asks", "--for", "quadlet"), 2, "cannot give service 'ts-asks' its credentials"),

@@ -186,8 +186,13 @@ def nix(tmp_path_factory: pytest.TempPathFactory) -> Nix:
     return Nix(tmp_path_factory.mktemp("nix"))
 
 
+GIVEN = {"two": ["first", "second"], "asks": ["asks", "other"]}
+"""Units that are not called like the service, and so have to be given."""
+
+
 def printed(vault: Path, service: str, *options: str) -> Result:
-    return run_vault("unit", service, "--for", "nixos", *options, "--vault", vault)
+    units = [it for unit in GIVEN.get(service, ()) for it in ("--unit", f"{unit}.service")]
+    return run_vault("unit", service, "--for", "nixos", *units, *options, "--vault", vault)
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +346,7 @@ def test_what_cannot_be_said_is_refused(vault: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("--install",), ("--uninstall",), ("--image", "x"), ("--unit", "x.service")]
+    "options", [("--install",), ("--uninstall",), ("--image", "x"), ("--directory", "/run/x")]
 )
 def test_options_of_the_other_kinds_are_refused(vault: Path, options: tuple[str, ...]) -> None:
     assert printed(vault, "web", *options).code == 2

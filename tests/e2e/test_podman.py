@@ -9,7 +9,7 @@ import pytest
 
 from support import documents
 from support.containers import TAILSCALE, Engine, Login
-from support.host import KEY, RUNS, Host
+from support.host import KEY, RUNS, Host, shell
 from support.systemd import Machine
 
 PAGE = "docs/podman.md"
@@ -289,20 +289,45 @@ def test_a_second_install_does_nothing_and_uninstall_takes_all(host: Host) -> No
     host.machine.run(*unit, "--install")
 
 
-@pytest.mark.parametrize(("line", "said"), [
-    ("PublishPort=127.0.0.1:1:1", "publishes ports, which podman discards"),
-    ("Network=host", "has a network of its own"),
+QUADLETS = "/etc/containers/systemd"
+OWN = "ollama.container.d/own.conf"
+
+
+@pytest.mark.parametrize(("place", "line", "said"), [
+    (OWN, "PublishPort=127.0.0.1:1:1", "publishes ports, which podman discards"),
+    (OWN, "Network=host", "has a network of its own"),
+    (f"apps/web/{OWN}", "Network=host", "has a network of its own"),
+    ("container.d/all.conf", "Network=host", "has a network of its own"),
 ])  # fmt: skip
-def test_a_container_that_cannot_be_behind_a_sidecar_is_refused(host: Host, line: str, said: str) -> None:
-    drop_in = "/etc/containers/systemd/ollama.container.d/own.conf"
+def test_a_container_that_cannot_be_behind_a_sidecar_is_refused(
+    host: Host, place: str, line: str, said: str
+) -> None:
+    drop_in = f"{QUADLETS}/{place}"
     host.machine.write(drop_in, f"[Container]\n{line}\n")
     try:
+        seen = host.machine.run(QUADLET, "-dryrun", check=False)
         done = host.machine.run(*VAULT, "unit", "ts-ollama", "--for", "quadlet", check=False)
     finally:
-        host.machine.path(drop_in).unlink()
+        host.machine.run("rm", drop_in)
+        host.machine.run("find", QUADLETS, "-type", "d", "-empty", "-delete")
+    assert f"Loading source drop-in file {drop_in}" in seen.stderr
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert line in done.stderr
+
+
+def test_a_quadlet_in_a_folder_is_found(host: Host) -> None:
+    unit = (*VAULT, "unit", "ts-ollama", "--for", "quadlet")
+    shell(host.machine, f"mkdir -p {QUADLETS}/apps/web && mv {QUADLETS}/ollama.container {QUADLETS}/apps/web")
+    try:
+        done = host.machine.run(*unit)
+        host.machine.write(f"{QUADLETS}/apps/ts-ollama.container", "[Container]\nImage=x\n")
+        refused = host.machine.run(*unit, check=False)
+    finally:
+        shell(host.machine, f"mv {QUADLETS}/apps/web/ollama.container {QUADLETS} && rm -r {QUADLETS}/apps")
+    assert done.stderr == ""
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"'{QUADLETS}/apps/ts-ollama.container' is a quadlet of that name" in refused.stderr
 
 
 def test_a_sidecar_takes_no_name_of_another_unit_or_directory(host: Host) -> None:

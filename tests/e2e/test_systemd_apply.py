@@ -117,6 +117,20 @@ def test_what_was_written_without_a_restart_is_restarted_by_the_next_one_and_onc
     assert apply(both, "--restart") == Said(0, "", "")
 
 
+def test_a_start_of_the_unit_is_what_the_next_restart_would_be_and_a_delivery_by_hand_is_not(
+    both: Host,
+) -> None:
+    restarted = Said(0, "", "vault: restarted: left.service\n")
+    for by_hand, said in ((True, restarted), (False, Said(0, "", ""))):
+        both.insert("one")
+        assert apply(both, "left").code == 0
+        if by_hand:
+            both.vault("--vault", VAULT, "materialize", "left", "--directory", "/run/left")
+        else:
+            both.machine.run("systemctl", "restart", "left.service")
+        assert apply(both, "--restart") == said
+
+
 def test_a_failing_secret_never_restarts_anything_of_its_service(both: Host) -> None:
     both.insert("one")
     both.insert("two")

@@ -20,6 +20,8 @@ class Command(NamedTuple):
 
     module: str
     summary: str
+    opens: bool = False
+    """Whether it opens secrets, and so has the options of CONSENTS."""
 
 
 COMMANDS = {
@@ -27,29 +29,33 @@ COMMANDS = {
     "keygen": Command("keygen", "make an age key for this user or host"),
     "insert": Command("insert", "put a secret into the vault"),
     "generate": Command("generate", "put a random secret into the vault"),
-    "show": Command("show", "write a secret to standard output"),
-    "edit": Command("edit", "change a secret in an editor"),
+    "show": Command("show", "write a secret to standard output", opens=True),
+    "edit": Command("edit", "change a secret in an editor", opens=True),
     "ls": Command("ls", "list secrets"),
     "find": Command("find", "list secrets by a part of their name"),
-    "grep": Command("grep", "search within the secrets"),
+    "grep": Command("grep", "search within the secrets", opens=True),
     "status": Command("status", "age, expiry and readers of the secrets, without a key"),
-    "mv": Command("mv", "rename secrets"),
-    "cp": Command("mv", "copy secrets"),
-    "import": Command("import_", "copy or move secrets between a vault and another program's store"),
+    "mv": Command("mv", "rename secrets", opens=True),
+    "cp": Command("mv", "copy secrets", opens=True),
+    "import": Command(
+        "import_", "copy or move secrets between a vault and another program's store", opens=True
+    ),
     "rm": Command("rm", "remove secrets"),
-    "recipients": Command("recipients", "list, add, remove or approve those who can read"),
-    "rekey": Command("rekey", "re-encrypt what other recipients can read than should"),
-    "materialize": Command("materialize", "deliver a service's secrets as files under /run"),
-    "apply": Command("apply", "bring what is delivered on this host up to date, and restart its units"),
+    "recipients": Command("recipients", "list, add, remove or approve those who can read", opens=True),
+    "rekey": Command("rekey", "re-encrypt what other recipients can read than should", opens=True),
+    "materialize": Command("materialize", "deliver a service's secrets as files under /run", opens=True),
+    "apply": Command(
+        "apply", "bring what is delivered on this host up to date, and restart its units", opens=True
+    ),
     "unit": Command("unit", "print or install units that fetch a service's secrets, and sidecars"),
     "credential-server": Command(
-        "credential_server", "give systemd the credentials of the units that it starts"
+        "credential_server", "give systemd the credentials of the units that it starts", opens=True
     ),
-    "run": Command("run", "give a service's values to one process as its environment"),
+    "run": Command("run", "give a service's values to one process as its environment", opens=True),
     "git": Command("git", "run git in the vault"),
-    "hooks": Command("hooks", "install the git hooks that let no key pass, here or everywhere"),
+    "hooks": Command("hooks", "install the git hooks that let no key pass, here or everywhere", opens=True),
     "scan": Command("scan", "look for keys in what git stores, in files or in a stream"),
-    "yubikey": Command("yubikey", "list, make and look after keys in a YubiKey"),
+    "yubikey": Command("yubikey", "list, make and look after keys in a YubiKey", opens=True),
     "doctor": Command("doctor", "say what is wrong on this host and in this clone, and what repairs it"),
     "plugins": Command("plugins", "list the installed plugins"),
     "completion": Command("completion", "print completion for a shell"),
@@ -102,17 +108,17 @@ def parser_for(name: str) -> ArgumentParser:
     """Return the parser of the command *name*."""
     parser = _Parser(prog=f"vault {name}", description=COMMANDS[name].summary, allow_abbrev=False)
     _module(name).arguments(parser)
-    common(parser)
+    common(parser, opens=COMMANDS[name].opens)
     return parser
 
 
-def common(parser: ArgumentParser) -> None:
-    """Declare the options of every command, on *parser* or on that of one of its verbs."""
+def common(parser: ArgumentParser, *, opens: bool) -> None:
+    """Declare the options of every command, or of every one that *opens* secrets, on *parser* or on that of a verb."""
     where = "the vault (default: $TSKEYVAULT_DIR, or upwards from here)"
     parser.add_argument("--vault", metavar="DIR", default=SUPPRESS, help=where)
     what = "identity file (default: $TSKEYVAULT_IDENTITY, the credential, or this user's own)"
     parser.add_argument("-i", "--identity", metavar="FILE", default=SUPPRESS, help=what)
-    for name, what in CONSENTS.items():
+    for name, what in CONSENTS.items() if opens else ():
         parser.add_argument(
             f"--{name}", action="append_const", const=name, dest="consents", default=SUPPRESS, help=what
         )

@@ -67,8 +67,8 @@ def delivered(
             unsafe.append(Report(name, error=error))
             continue
         if places and name not in vault.settings.services:
-            terminal.warn(f"service '{name}' is delivered here, but is not in vault.toml any more")
-        elif places:
+            terminal.warn(f"service '{name}' is not in vault.toml any more: its unit will not start again")
+        if places:
             found[name] = places
         elif wanted:
             terminal.say(f"service '{name}' is not delivered on this host")
@@ -87,7 +87,7 @@ def tell(reports: Sequence[Report], *, json: bool, would: bool) -> int:
         elif not json:
             _say(report, would=would)
     failed = [it.error.exit_code for it in reports if it.error]
-    due = any(it.changed or it.units for it in reports)
+    due = any(it.changed or it.removed or it.units for it in reports)
     return failed[0] if failed else int(would and due)
 
 
@@ -95,10 +95,12 @@ def _say(report: Report, *, would: bool) -> None:
     doing = "reload" if report.reload else "restart"
     if would:
         terminal.lines(f"would write: {path}" for path in report.changed)
+        terminal.lines(f"would remove: {path}" for path in report.removed)
         terminal.lines(f"would {doing}: {unit}" for unit in report.units)
         return
-    for path in report.changed:
-        terminal.say(f"wrote: {names.shown(path)}")
+    for verb, paths in (("wrote", report.changed), ("removed", report.removed)):
+        for path in paths:
+            terminal.say(f"{verb}: {names.shown(path)}")
     for unit in report.units:
         terminal.say(f"{doing}ed: {unit}")
 
@@ -108,6 +110,7 @@ def _entry(report: Report) -> dict[str, object]:
         "service": report.service,
         "directories": [it.order.directory for it in report.deliveries],
         "files": report.changed,
+        "removed": report.removed,
         "units": list(report.units),
         "action": ("reload" if report.reload else "restart") if report.units else None,
         "error": report.error.message if report.error else None,

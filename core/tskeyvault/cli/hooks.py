@@ -40,7 +40,7 @@ def arguments(parser: ArgumentParser) -> None:
         )
     checking.add_argument("--json", action="store_true", help="as JSON")
     for verb in (installing, removing, checking, refreshing):
-        common(verb)
+        common(verb, opens=verb is refreshing)
 
 
 def run(options: Namespace) -> int:

@@ -21,7 +21,7 @@ _CODES = (
     ("141", "nobody reads the output any more"),
 )
 
-_COMMON = ("help", "vault", "identity", "consents")
+_COMMON = ("help", "vault", "identity")
 
 
 def markdown() -> str:

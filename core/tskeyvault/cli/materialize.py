@@ -2,6 +2,7 @@
 
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Collection
 
 from tskeyvault import limits, names, services
 from tskeyvault.errors import NotFoundError, UsageError, VaultError
@@ -81,10 +82,11 @@ def _deliver(vault: Vault, options: Namespace) -> int:
         return 0
     if options.service:
         _remember(vault, order, allow_disk=options.allow_disk)
-    written, kept = service.materialize(vault, order, allow_disk=options.allow_disk)
-    for verb, done in (("wrote", written), ("already right", kept)):
-        for name in done:
-            terminal.say(f"{verb}: {names.shown(order.path(name))}")
+    done = service.materialize(vault, order, allow_disk=options.allow_disk)
+    written, kept = (map(order.path, some) for some in (done.written, done.kept))
+    for verb, paths in (("wrote", written), ("already right", kept), ("removed", done.removed)):
+        for path in paths:
+            terminal.say(f"{verb}: {names.shown(path)}")
     return 0
 
 
@@ -92,12 +94,20 @@ def _remember(vault: Vault, order: service.Order, *, allow_disk: bool) -> None:
     """Let ``vault apply`` know, before anything is written; a service starts without that too."""
     try:
         memory = Deliveries(vault, os.environ)
-        # It is one unit that starts. When there are more, those may still have what was there before.
-        several = len(vault.settings.service(order.service).units) > 1
-        waiting = several and memory.is_waiting(order.service, order.directory)
+        waiting = memory.is_waiting(order.service, order.directory)
+        if waiting:
+            waiting = not _starts(vault.settings.service(order.service).units)
         memory.remember(order.service, order.directory, allow_disk=allow_disk, waiting=waiting)
     except VaultError as error:
         terminal.warn(f"{error.message}: vault apply will leave service '{order.service}' alone")
+
+
+def _starts(units: Collection[str]) -> bool:
+    """Tell whether this is the start of the only one of *units*: any other goes on with what was there before."""
+    from tskeyvault.credentials import peer, table
+
+    unit = peer.own_unit()
+    return len(units) == 1 and not {unit, table.template(unit)}.isdisjoint(units)
 
 
 def _changed(options: Namespace) -> int:

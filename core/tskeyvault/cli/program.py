@@ -4,11 +4,15 @@ import os
 import shlex
 import sys
 
-from tskeyvault import process
+
+def words() -> tuple[str, ...]:
+    """Return the words that run this program again, from anywhere."""
+    started = os.path.abspath(sys.argv[0])
+    if os.path.isfile(started) and os.access(started, os.X_OK):
+        return (started,)
+    return (sys.executable, "-m", "tskeyvault")
 
 
 def command(vault: str = "") -> str:
-    """Return ``vault``, as an absolute path where there is one, with the *vault* to use; words are quoted."""
-    own = os.path.abspath(sys.argv[0])
-    path = own if os.path.basename(own) in {"vault", "tskeyvault"} else process.find("vault") or "vault"
-    return shlex.join([path, *(["--vault", vault] if vault else [])])
+    """Return the same as a line for a shell, with the *vault* to use."""
+    return shlex.join([*words(), *(["--vault", vault] if vault else [])])

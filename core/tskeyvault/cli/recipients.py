@@ -50,7 +50,7 @@ def arguments(parser: ArgumentParser) -> None:
         verb.add_argument(
             "--plugin", default="", metavar="PLUGIN", help="of another plugin than the vault's own"
         )
-        common(verb)
+        common(verb, opens=verb in {adding, removing})
 
 
 def run(options: Namespace) -> int:

@@ -14,7 +14,7 @@ from tskeyvault.units.text import Piece
 from tskeyvault.vault import opened
 
 from . import place as vault_place
-from . import terminal
+from . import program, terminal
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -34,12 +34,12 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="S",
         help="seconds that materialize may take (default: 60)",
     )
-    unit = parser.add_argument_group("for systemd")
+    unit = parser.add_argument_group("for systemd, and --unit for nixos")
     unit.add_argument(
         "--unit",
         action="append",
         metavar="UNIT",
-        help="this unit (default: those of vault.toml, or SERVICE.service); may be repeated",
+        help="this unit (default: those of vault.toml that are called like SERVICE); may be repeated",
     )
     unit.add_argument(
         "--from", dest="text", metavar="FILE", help="the text of the unit, where systemd does not know it"
@@ -96,7 +96,7 @@ def run(options: Namespace) -> int:
         service = vault.settings.service(options.service)
         directory = os.path.abspath(vault.directory)
     delivery = Delivery(
-        order.program(), directory, os.path.abspath(identity) if (identity := getattr(options, "identity", "")) else "",
+        program.words(), directory, os.path.abspath(identity) if (identity := getattr(options, "identity", "")) else "",
         options.service, options.timeout,
     )  # fmt: skip
     if options.kind == "compose":
@@ -114,7 +114,10 @@ def _nixos(options: Namespace) -> int:
     with opened(vault_place(options), os.environ, terminal.USER) as vault:
         service = vault.settings.service(options.service)
     _refuse_unsayable(service, options)
-    terminal.lines(nixos.nixos(options.service, service).splitlines())
+    if service.sidecar and options.unit:
+        raise UsageError(f"service '{options.service}' is a sidecar, whose unit NixOS names")
+    units = [] if service.sidecar else order.units_of(options.service, service, options.unit or ())
+    terminal.lines(nixos.nixos(options.service, service, units).splitlines())
     if service.credentials:
         terminal.hint(table.SERVED)
     terminal.hint(
@@ -124,14 +127,14 @@ def _nixos(options: Namespace) -> int:
 
 
 def _systemd(service: Service, delivery: Delivery, options: Namespace) -> list[Piece]:
-    units = options.unit or service.units or [f"{options.service}.service"]
+    units = order.units_of(options.service, service, options.unit or ())
     if options.text and len(units) > 1:
         raise UsageError("--from is the text of one unit", "--unit names it")
     if options.directory and not service.files:
         raise UsageError(f"service '{options.service}' has no files, which --directory is for")
     directory = os.path.abspath(options.directory) if options.directory else ""
     found = []
-    for name in dict.fromkeys(units):
+    for name in units:
         unit = systemd.existing(names.unit(name), options.text or "")
         if unit.prepares and service.files:
             terminal.warn(
@@ -212,7 +215,8 @@ def _refuse_misplaced(options: Namespace) -> None:
     if options.kind in {"compose", "nixos"} and (options.install or options.uninstall):
         raise UsageError(f"nothing is installed for {options.kind}: the configuration is yours")
     given = {
-        "systemd": [options.unit, options.text, options.directory],
+        "unit": [options.unit],
+        "systemd": [options.text, options.directory],
         "quadlet": [
             options.image != quadlet.IMAGE,
             options.state,
@@ -221,8 +225,8 @@ def _refuse_misplaced(options: Namespace) -> None:
             options.publish,
         ],
     }
-    own = {"systemd": "systemd", "nixos": ""}.get(options.kind, "quadlet")
-    if any(it for kind, several in given.items() if kind != own for it in several):
+    own = {"systemd": {"unit", "systemd"}, "nixos": {"unit"}}.get(options.kind, {"quadlet"})
+    if any(it for kind, several in given.items() if kind not in own for it in several):
         raise UsageError(f"an option that does not go with --for {options.kind}", "vault unit --help")
 
 

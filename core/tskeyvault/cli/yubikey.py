@@ -50,7 +50,7 @@ def arguments(parser: ArgumentParser) -> None:
         verb.add_argument("--json", action="store_true", help="as JSON")
     _setup_arguments(making)
     for verb in (listing, making, looking, holding, locking):
-        common(verb)
+        common(verb, opens=verb is not locking)
 
 
 def _setup_arguments(parser: ArgumentParser) -> None:

@@ -55,6 +55,11 @@ def identify(connection: socket.socket) -> Peer:
     return Peer(unit, credential, _invocation(group) or f"process {pid}")
 
 
+def own_unit() -> str:
+    """Return the unit that this process runs in, or ``""``."""
+    return unit_of(_read(os.getpid(), "cgroup"))[0]
+
+
 def unit_of(groups: str) -> tuple[str, str]:
     """Return the unit whose control group *groups* (proc(5), ``/proc/PID/cgroup``) names, and the path of that group.
 

@@ -24,6 +24,8 @@ class Delivery(NamedTuple):
     contents: Mapping[str, bytes]
     changed: tuple[str, ...]
     """The paths of files that are not as they should be."""
+    removed: tuple[str, ...]
+    """The paths of files that were delivered, and that vault.toml does not name any more."""
 
 
 class Report(NamedTuple):
@@ -41,6 +43,11 @@ class Report(NamedTuple):
     def changed(self) -> list[str]:
         """The paths of its files that are not as they should be."""
         return [path for delivery in self.deliveries for path in delivery.changed]
+
+    @property
+    def removed(self) -> list[str]:
+        """The paths of its files that vault.toml does not name any more."""
+        return [path for delivery in self.deliveries for path in delivery.removed]
 
 
 def places_of(name: str, known: Iterable[Place]) -> list[Place]:
@@ -71,9 +78,8 @@ def look(vault: Vault, places: Mapping[str, Sequence[Place]], *, restart: bool) 
 
     With *restart* it is also found out which units are to be restarted.
     """
-    orders, failed = _orders(vault, places)
-    plaintexts, unread = _read(vault, orders)
-    failed |= unread
+    orders = {name: [_order(vault, name, it) for it in found] for name, found in places.items()}
+    plaintexts, failed = _read(vault, orders)
     reports = []
     for name, found in places.items():
         try:
@@ -107,18 +113,12 @@ def restart(memory: Deliveries, reports: Sequence[Report]) -> list[Report]:
     return [it if it.error else _settled(memory, it, failing) for it in reports]
 
 
-def _orders(
-    vault: Vault, places: Mapping[str, Sequence[Place]]
-) -> tuple[dict[str, list[Order]], dict[str, VaultError]]:
-    """Return what is to be delivered of each service in its *places*, and why there is nothing of a service."""
-    orders: dict[str, list[Order]] = {}
-    failed: dict[str, VaultError] = {}
-    for name, found in places.items():
-        try:
-            orders[name] = [service.order_of(name, it.directory, vault) for it in found]
-        except VaultError as error:
-            failed[name] = error
-    return orders, failed
+def _order(vault: Vault, name: str, where: Place) -> Order:
+    """Return what the service *name* gets: nothing when ``vault.toml`` does not know it, or its files, any more."""
+    described = vault.settings.services.get(name)
+    if described is None or not described.files:
+        return Order(name, where.directory, ())
+    return service.order_of(name, where.directory, vault)
 
 
 def _read(
@@ -143,12 +143,15 @@ def _read(
 def _delivery(order: Order, where: Place, plaintexts: Mapping[Reference, bytes]) -> Delivery:
     contents = service.contents_of(order, plaintexts)
     changed = service.changed(order, contents, allow_disk=where.allow_disk)
-    return Delivery(order, where, contents, tuple(map(order.path, changed)))
+    removed = service.left_over(order, allow_disk=where.allow_disk)
+    return Delivery(order, where, contents, tuple(map(order.path, changed)), tuple(removed))
 
 
 def _report(vault: Vault, name: str, deliveries: Collection[Delivery], *, restart: bool) -> Report:
-    described = vault.settings.service(name)
-    due = any(it.changed or it.place.waiting for it in deliveries)
+    described = vault.settings.services.get(name)
+    if described is None:  # so nothing says which its units are
+        return Report(name, tuple(deliveries))
+    due = any(it.changed or it.removed or it.place.waiting for it in deliveries)
     directories = tuple(it.place.directory for it in deliveries)
     using = units.using(units.Delivery(name, directories), described.units) if restart and due else ()
     return Report(name, tuple(deliveries), tuple(using), described.reload)
@@ -157,7 +160,7 @@ def _report(vault: Vault, name: str, deliveries: Collection[Delivery], *, restar
 def _write(vault: Vault, memory: Deliveries, report: Report) -> Report:
     try:
         for it in report.deliveries:
-            if it.changed:
+            if it.changed or it.removed:
                 # Before it is written: or a kill in between would leave the units with what they have.
                 _remember(memory, report.service, it.place, waiting=True)
                 service.write(vault, it.order, it.contents, allow_disk=it.place.allow_disk)

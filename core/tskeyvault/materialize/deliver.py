@@ -1,19 +1,16 @@
-"""Writing the files of a service: stage all, check all, rename all; and removing them again."""
+"""Writing the files of a service: stage all, check all, rename all, remove those it has no more; and removing all."""
 
-import json
+import contextlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from tskeyvault import files, limits, names
-from tskeyvault.errors import DeliveryError, PluginError, VaultError
+from tskeyvault import files, limits
+from tskeyvault.errors import NotFoundError, PluginError, VaultError
 from tskeyvault.values import Target
 
-MAX_RECORD = 1 << 20
-"""Bytes of the record of what was delivered; what it cannot say could not be cleaned, and is not delivered."""
-
-_Identity = tuple[int, int]
+from . import record
 
 
 class Parcel(NamedTuple):
@@ -34,9 +31,10 @@ class Staged(NamedTuple):
 def deliver(directory: int, service: str, parcels: Sequence[Parcel]) -> list[str]:
     """Write all *parcels* into *directory*, or none; return the names of those that changed.
 
-    The caller holds no lock; this takes the directory's. *service* names the record from which
-    :func:`clean` knows what is ours; ``""`` keeps none. A file with the same content, owner and
-    mode is left alone. Until the first rename any failure leaves the old files as they were.
+    The caller holds no lock; this takes the directory's. *service* names the record of what is
+    ours; ``""`` keeps none. A file of ours with the same content, owner and mode is left alone, one
+    that is none of the *parcels* is removed. Until the first rename any failure leaves the old files
+    as they were.
 
     Raises DeliveryError, PluginError.
     """
@@ -46,9 +44,13 @@ def deliver(directory: int, service: str, parcels: Sequence[Parcel]) -> list[str
             for parcel in parcels:
                 files.refuse_directory(directory, parcel.target.name)
             staged = stage(parcels)
-            changed = [item for item in staged if not _same(directory, item)]
+            known = record.read(directory, service)
+            names = {it.target.name for it in staged}
+            ours = {it for it in names if not service or record.knows(directory, known, it)}
+            changed = [it for it in staged if it.target.name not in ours or not _same(directory, it)]
+            gone = set(record.there(directory, known)) - names
             with limits.uninterrupted():
-                _commit(directory, service, changed)
+                _commit(directory, service, changed, gone)
         finally:
             # Not only what is in the list: a signal may have come before a name got there.
             with limits.uninterrupted():
@@ -71,6 +73,17 @@ def stage(parcels: Sequence[Parcel]) -> list[Staged]:
     return staged
 
 
+def differing(directory: int, service: str, contents: Mapping[str, tuple[Target, bytes]]) -> list[str]:
+    """Return the names of those *contents* that *directory* does not have just so, delivered for *service*."""
+    known = record.read(directory, service)
+    ours = {name for name in contents if not service or record.knows(directory, known, name)}
+    return [
+        name
+        for name, (target, data) in contents.items()
+        if name not in ours or not holds(directory, target, data)
+    ]
+
+
 def holds(directory: int, target: Target, content: bytes) -> bool:
     """Tell whether the directory has the file of *target* just so, with this *content*."""
     try:
@@ -82,11 +95,6 @@ def holds(directory: int, target: Target, content: bytes) -> bool:
         return False
 
 
-def is_delivered(directory: int, service: str) -> bool:
-    """Tell whether there is a record of what was delivered for *service*."""
-    return files.exists(directory, record_name(service))
-
-
 def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
     """Remove from *directory* what was delivered for *service*; return the names removed and left.
 
@@ -96,35 +104,27 @@ def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
         files.sweep(directory)
         removed: list[str] = []
         left: list[str] = []
-        for name, written in _recorded(directory, service).items():
-            there = _identity(directory, name)
+        for name, written in record.read(directory, service).items():
+            there = record.identity(directory, name)
             if there in written:
                 files.discard(directory, name)
             if there is not None:
                 (left if files.exists(directory, name) else removed).append(name)
-        files.discard(directory, record_name(service))
+        files.discard(directory, record.name_of(service))
     return removed, left
 
 
-def _commit(directory: int, service: str, changed: Sequence[Staged]) -> None:
-    if not changed:
-        return
-    if service:
-        # Before the renames, with the old files and the new: true at whatever point we are killed.
-        record = _recorded(directory, service)
-        for item in changed:
-            name = item.target.name
-            old, new = _identity(directory, name), _identity(directory, item.temporary)
-            record[name] = [one for one in record.get(name, []) if one == old] + ([new] if new else [])
-        data = json.dumps(record).encode()
-        if len(data) > MAX_RECORD:
-            raise DeliveryError(
-                f"service '{service}' has too many files", "--clean removes what it had before"
-            )
-        files.write(directory, record_name(service), data, mode=0o600)
+def _commit(directory: int, service: str, changed: Sequence[Staged], gone: Collection[str]) -> None:
+    if service and changed:
+        new = {it.target.name: record.identity(directory, it.temporary) for it in changed}
+        record.write(directory, service, record.read(directory, service), new)
     for item in changed:
         files.replace(directory, item.temporary, item.target.name)
-    files.sync(directory)
+    for name in gone:
+        with contextlib.suppress(NotFoundError):
+            files.remove(directory, name)
+    if changed or gone:
+        files.sync(directory)
 
 
 def _verify(target: Target, temporary: str) -> None:
@@ -167,30 +167,3 @@ def _fits(directory: int, target: Target, size: int) -> bool:
         return False
     wanted = (stat.S_IFREG | target.mode, target.uid, target.gid, 1, size)
     return (info.st_mode, info.st_uid, info.st_gid, info.st_nlink, info.st_size) == wanted
-
-
-def _identity(directory: int, name: str) -> _Identity | None:
-    try:
-        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DeliveryError(f"'{name}': {os.strerror(error.errno or 0).lower()}") from None
-    return info.st_ino, info.st_mtime_ns
-
-
-def record_name(service: str) -> str:
-    """Return the name of the file, beside them, that says which files were delivered for *service*."""
-    return f".vault.{service}"
-
-
-def _recorded(directory: int, service: str) -> dict[str, list[_Identity]]:
-    """Return what was delivered: name and identities. The service may have written it, so nothing is believed."""
-    try:
-        data = json.loads(files.read(directory, record_name(service), MAX_RECORD))
-        return {
-            names.component(name, "file"): [(int(inode), int(time)) for inode, time in written]
-            for name, written in data.items()
-        }
-    except (VaultError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        return {}

@@ -75,6 +75,17 @@ def differing(directory: int, service: str, contents: Mapping[str, Content]) -> 
         os.close(current)
 
 
+def names_in(directory: int, service: str) -> list[str]:
+    """Return the names of what lies in the current generation of *service*; none when it is another's."""
+    with suppress(VaultError):
+        current = files.descend(directory, [_name(number(directory, service), service)])
+        try:
+            return sorted(os.listdir(current))
+        finally:
+            os.close(current)
+    return []
+
+
 def number(directory: int, service: str) -> int:
     """Return the number of the current generation of *service*, or 0.
 

@@ -14,7 +14,7 @@ from tskeyvault.services import File
 from tskeyvault.values import Target
 from tskeyvault.vault import Vault
 
-from . import default, deliver, formats, generations, owners, place
+from . import default, deliver, formats, generations, owners, place, record
 from .deliver import Parcel
 
 MAX_SIZE = 64 << 20
@@ -36,6 +36,17 @@ class Order(NamedTuple):
         return os.path.join(
             self.directory, *([generations.CURRENT] if self.layout == "generations" else []), name
         )
+
+
+class Done(NamedTuple):
+    """What was done with one order."""
+
+    written: list[str]
+    """Names of files."""
+    kept: list[str]
+    """Names of files that were right already."""
+    removed: list[str]
+    """Paths."""
 
 
 def directory_of(service: str, given: str, environ: Mapping[str, str]) -> str:
@@ -101,20 +112,21 @@ def contents_of(order: Order, plaintexts: Mapping[Reference, bytes]) -> dict[str
     return contents
 
 
-def materialize(vault: Vault, order: Order, *, allow_disk: bool) -> tuple[list[str], list[str]]:
-    """Deliver all files of *order*, or none; return the names written and those that were right already.
+def materialize(vault: Vault, order: Order, *, allow_disk: bool) -> Done:
+    """Deliver all files of *order*, or none, and remove what was delivered before and is not in it.
 
     All is decrypted before anything is written. Raises whatever prevents it; see :func:`write`.
     """
     contents = contents_of(order, vault.read(references(order)))
+    before = left_over(order, allow_disk=allow_disk)
     written = write(vault, order, contents, allow_disk=allow_disk)
-    return written, [name for name in contents if name not in written]
+    return Done(written, [name for name in contents if name not in written], before)
 
 
 def write(vault: Vault, order: Order, contents: Mapping[str, bytes], *, allow_disk: bool) -> list[str]:
     """Deliver *contents*, or nothing; return the names written.
 
-    What was delivered in the other layout before is removed. Raises what
+    What was delivered before and is not in them, or in the other layout, is removed. Raises what
     :func:`tskeyvault.materialize.deliver.deliver` and that of the generations raise.
     """
     with ExitStack() as opened:
@@ -136,11 +148,13 @@ def write(vault: Vault, order: Order, contents: Mapping[str, bytes], *, allow_di
 
         if order.layout == "generations":
             written = generations.deliver(directory, order.service, parcels)
-            if deliver.is_delivered(directory, order.service):
+            if record.is_written(directory, order.service):
                 deliver.clean(directory, order.service)
             return written
         written = deliver.deliver(directory, order.service, parcels(directory))
         if order.service and generations.is_delivered(directory, order.service):
+            if not written:  # the service is gone from vault.toml, and is known here should it come back
+                record.write(directory, order.service, {}, {})
             generations.clean(directory, order.service)
         return written
 
@@ -153,18 +167,31 @@ def changed(order: Order, contents: Mapping[str, bytes], *, allow_disk: bool) ->
     try:
         with place.opened(order.directory, allow_disk=allow_disk) as directory:
             targets = _targets(order, directory, os.fstat(directory))
-            if order.layout == "generations":
-                wanted = {target.name: (target, contents[target.name]) for target in targets}
-                return generations.differing(directory, order.service, wanted)
-            return [
-                target.name
-                for target in targets
-                if not deliver.holds(directory, target, contents[target.name])
-            ]
+            wanted = {target.name: (target, contents[target.name]) for target in targets}
+            layout = generations.differing if order.layout == "generations" else deliver.differing
+            return layout(directory, order.service, wanted)
     except NotFoundError:
         for file in order.files:
             owners.owner((0, 0), file.owner, file.group)
         return list(contents)
+
+
+def left_over(order: Order, *, allow_disk: bool) -> list[str]:
+    """Return the paths of what was delivered for the service of *order* before, in any layout, and is not in it."""
+    if not order.service:
+        return []
+    try:
+        with place.opened(order.directory, allow_disk=allow_disk) as directory:
+            here = record.there(directory, record.read(directory, order.service))
+            whole = generations.names_in(directory, order.service)
+    except NotFoundError:
+        return []
+    delivered = [
+        *(order._replace(layout="files").path(name) for name in here),
+        *(order._replace(layout="generations").path(name) for name in whole),
+    ]
+    wanted = {order.path(file.name) for file in order.files}
+    return [path for path in delivered if path not in wanted]
 
 
 def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
@@ -175,7 +202,7 @@ def clean(directory: int, service: str) -> tuple[list[str], list[str]]:
 
 def is_delivered(directory: int, service: str) -> bool:
     """Tell whether *directory* shows that something was delivered for *service*."""
-    return deliver.is_delivered(directory, service) or generations.is_delivered(directory, service)
+    return record.is_written(directory, service) or generations.is_delivered(directory, service)
 
 
 def _targets(order: Order, directory: int, around: os.stat_result) -> list[Target]:

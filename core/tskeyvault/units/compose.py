@@ -5,7 +5,7 @@ import os
 import shlex
 
 from tskeyvault.errors import UsageError
-from tskeyvault.materialize.deliver import record_name
+from tskeyvault.materialize import record
 
 from .order import Delivery
 from .quadlet import SECRETS, STATE, Choices, environment, state_of
@@ -56,7 +56,7 @@ def fragment(sidecar: Sidecar, delivery: Delivery, choices: Choices) -> str:
 
 
 def _refuse_foreign(name: str) -> None:
-    if os.path.lexists(path := f"/run/{name}") and not os.path.lexists(f"{path}/{record_name(name)}"):
+    if os.path.lexists(path := f"/run/{name}") and not os.path.lexists(f"{path}/{record.name_of(name)}"):
         raise UsageError(
             f"'{path}' is there, and nothing was delivered there for '{name}'",
             "the container would see all that is in it; remove it, or choose another name",

@@ -18,23 +18,23 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _Value = str | bool | list[str] | Mapping[str, "_Value"]
 
 
-def nixos(name: str, service: Service) -> str:
-    """Return the configuration for the service *name*: its units' files and credentials, or the sidecar that it is.
+def nixos(name: str, service: Service, units: Iterable[str]) -> str:
+    """Return the configuration for the service *name*: the files and credentials of its *units*, or the sidecar that it is.
 
     Only what differs from the options' defaults is said. Raises UsageError for what the modules
     cannot say: unit names beyond letters, digits and ``_ . -``, templates, control characters.
     """
-    options = _sidecar(service.sidecar, service.files) if service.sidecar else _units(name, service)
+    options = _sidecar(service.sidecar, service.files) if service.sidecar else _units(service, units)
     lines = [f"# vault unit {printable(name)} --for nixos", "{"]
     for option, value in options.items():
         lines += _assignment(option, value, "  ")
     return "\n".join([*lines, "}", ""])
 
 
-def _units(name: str, service: Service) -> dict[str, _Value]:
+def _units(service: Service, units: Iterable[str]) -> dict[str, _Value]:
     found: dict[str, _Value] = {}
     asks = [f"{key}:{table.SOCKET}" for key, _ in service.credentials]
-    for unit in (_quoted(_unit(it)) for it in service.units or (f"{name}.service",)):
+    for unit in (_quoted(_unit(it)) for it in units):
         if service.files:
             found[f"services.vault-materialize.units.{unit}.secrets"] = {
                 file.name: _secret(file) for file in service.files

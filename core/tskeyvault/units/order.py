@@ -1,8 +1,11 @@
-"""The command that a unit runs to have its secrets delivered."""
+"""What is asked for: the command that a unit runs to have its secrets delivered, and which units are to run it."""
 
-import os
-import sys
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from tskeyvault.credentials import table
+from tskeyvault.errors import UsageError
+from tskeyvault.services import Service
 
 SECONDS = 60
 """What materialize allows itself by default."""
@@ -40,9 +43,25 @@ class Delivery(NamedTuple):
         return words + (["--directory", directory] if directory else [])
 
 
-def program() -> tuple[str, ...]:
-    """Return the words that run this program again, from anywhere."""
-    started = os.path.abspath(sys.argv[0])
-    if os.path.isfile(started) and os.access(started, os.X_OK):
-        return (started,)
-    return (sys.executable, "-m", "tskeyvault")
+def units_of(name: str, service: Service, given: Iterable[str]) -> list[str]:
+    """Return the units to write for: those *given* on this host, or those that ``vault.toml`` lists for the service *name*.
+
+    A commit alone chooses none: one that is called otherwise than the service has to be given.
+    Raises UsageError, also for a unit that would be refused the credentials.
+    """
+    own = f"{name}.service"
+    units = list(dict.fromkeys(given))
+    if not units:
+        units = list(service.units) or [own]
+        if foreign := [it for it in units if table.template(it) not in {own, f"{name}@.service"}]:
+            raise UsageError(
+                f"vault.toml names units that are not called like service '{name}': {', '.join(foreign)}",
+                f"where they are meant: {' '.join(f'--unit {it}' for it in units)}",
+            )
+    for unit in units if service.credentials else ():
+        if not {unit, table.template(unit)} & set(service.units):
+            raise UsageError(
+                f"unit '{unit}' would be refused the credentials: vault.toml gives them to {', '.join(service.units)}",
+                f'units = ["{unit}"] names it there',
+            )
+    return units

@@ -2,12 +2,11 @@
 
 import os
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from tskeyvault.errors import UsageError
 
-from . import manager, systemd, text
+from . import containers, manager, systemd, text
 from .order import Delivery
 from .sidecar import KEY, Sidecar
 from .text import Piece
@@ -23,7 +22,6 @@ _LAST = "ExecStopPost=-podman rm -v -f -i --depend --cidfile=%t/%N.cid"
 """When it ends by itself, what is behind it ends too: it would be left without a network."""
 _PULL = 300
 """Seconds to start in: the image may have to be fetched."""
-_PLACES = (DIRECTORY, "/run/containers/systemd", "/usr/share/containers/systemd")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,500}", re.ASCII)
 _STATE = re.compile(r"(/[A-Za-z0-9_.@+-]+)+", re.ASCII)
 
@@ -117,13 +115,17 @@ def refuse_conflicts(sidecar: Sidecar) -> list[str]:
     Raises UsageError for a network or ports of their own: podman would not start them, or would discard the ports.
     """
     unit = manager.ask(f"{sidecar.name}.service")
-    if unit.is_there and os.path.dirname(unit.source) not in _PLACES:
+    if unit.is_there and not containers.made(unit.source):
         raise UsageError(
             f"there is a unit '{sidecar.name}.service' that no quadlet made", "give the service another name"
         )
+    for path in containers.quadlets_of(sidecar.name):
+        if os.path.dirname(path) != os.path.realpath(DIRECTORY):
+            hint = "remove it, or give the service another name"
+            raise UsageError(f"'{path}' is a quadlet of that name", hint)
     missing = []
     for container in sidecar.containers:
-        texts = _texts(container)
+        texts = containers.texts(container)
         found = text.settings(texts, "Container")
         if not texts:
             missing.append(container)
@@ -138,15 +140,3 @@ def refuse_conflicts(sidecar: Sidecar) -> list[str]:
                 f"take Network={networks[0]} from its quadlet",
             )
     return missing
-
-
-def _texts(container: str) -> Sequence[str]:
-    """Return the quadlet of *container* and its drop-ins, but for ours; nothing where there is none."""
-    for place in _PLACES:
-        path = f"{place}/{container}.container"
-        if os.path.isfile(path):
-            folder = f"{path}.d"
-            names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-            own = [it for it in names if it.endswith(".conf") and it != systemd.DROP_IN]
-            return [manager.read(path), *(manager.read(f"{folder}/{it}") for it in own)]
-    return []

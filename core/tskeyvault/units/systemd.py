@@ -67,24 +67,15 @@ def drop_in(unit: Unit, service: Service, delivery: Delivery, directory: str) ->
     """Return the drop-in that delivers files to *directory*, or else to the unit's runtime directory, which it may add.
 
     Credentials come from the socket of ``vault credential-server``. Raises UsageError where a
-    directory has to be named, and for a *unit* that the server would refuse.
+    directory has to be named.
     """
     lines = [mark(delivery.service), "[Service]"]
     lines += _files(unit, delivery, directory) if service.files else []
-    lines += _credentials(unit, service)
+    lines += [f"LoadCredential={key}:{table.SOCKET}" for key, _ in service.credentials]
     if unit.timeout < delivery.longest:
         lines.append(f"TimeoutStartSec={delivery.longest}")
     lines.append("LimitCORE=0")
     return Piece(f"{DIRECTORY}/{unit.name}.d/{DROP_IN}", "\n".join([*lines, ""]))
-
-
-def _credentials(unit: Unit, service: Service) -> list[str]:
-    if service.credentials and not {unit.name, table.template(unit.name)} & set(service.units):
-        raise UsageError(
-            f"unit '{unit.name}' would be refused the credentials: vault.toml gives them to {', '.join(service.units)}",
-            f'units = ["{unit.name}"] names it there',
-        )
-    return [f"LoadCredential={key}:{table.SOCKET}" for key, _ in service.credentials]
 
 
 def _files(unit: Unit, delivery: Delivery, directory: str) -> list[str]:
