@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from . import names
-from .credentials.table import SOCKET
+from .credentials.table import ENCRYPTED
 from .errors import NameInvalidError
 from .names import Reference
 from .unitfiles import Line, Unit
@@ -104,7 +104,7 @@ def _naming(unit: Unit, imported: Import) -> list[Line]:
 
 
 def _asks(line: Line) -> str:
-    return f"LoadCredential={line.value.partition(':')[0]}:{SOCKET}"
+    return f"LoadCredentialEncrypted={line.value.partition(':')[0]}:{ENCRYPTED}"
 
 
 def table(unit: Unit, imported: Import) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tskeyvault import files, names
-from tskeyvault.credentials.table import SOCKET
+from tskeyvault.credentials.table import ENCRYPTED, SOCKET
 from tskeyvault.errors import NameInvalidError, VaultError
 from tskeyvault.unitfiles import Line, Unit
 from tskeyvault.unitlines import service_of
@@ -43,8 +43,9 @@ def deliveries(unit: Unit, key: str = "ExecStartPre", *, clean: bool = False) ->
 
 def asked(unit: Unit) -> list[str]:
     """Return the IDs of the credentials that *unit* gets from the vault's own server."""
-    loads = (line.value.partition(":") for line in unit.settings("LoadCredential"))
-    return [key for key, _, place in loads if place == SOCKET]
+    asking = (("LoadCredential", SOCKET), ("LoadCredentialEncrypted", ENCRYPTED))
+    loads = ((line.value.partition(":"), socket) for key, socket in asking for line in unit.settings(key))
+    return [parts[0] for parts, socket in loads if parts[2] == socket]
 
 
 def without_clean_up(host: Host) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ def _credentials(unit: Unit, service: Service) -> list[str]:
             f"unit '{unit.name}' would be refused the credentials: vault.toml gives them to {', '.join(service.units)}",
             f'units = ["{unit.name}"] names it there',
         )
-    return [f"LoadCredential={key}:{table.SOCKET}" for key, _ in service.credentials]
+    return [f"LoadCredentialEncrypted={key}:{table.ENCRYPTED}" for key, _ in service.credentials]
 
 
 def _files(unit: Unit, delivery: Delivery, directory: str) -> list[str]:
