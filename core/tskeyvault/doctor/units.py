@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tskeyvault import files, names
-from tskeyvault.credentials.table import ENCRYPTED, SOCKET
 from tskeyvault.errors import NameInvalidError, VaultError
 from tskeyvault.unitfiles import Line, Unit
 from tskeyvault.unitlines import service_of
@@ -39,13 +38,6 @@ def deliveries(unit: Unit, key: str = "ExecStartPre", *, clean: bool = False) ->
     """Return what the lines *key* of *unit* deliver, or with *clean* remove again."""
     found = (_delivery(unit, line) for line in (*unit.settings(key), *unit.settings("ExecStart")))
     return [delivery for delivery, is_clean in filter(None, found) if is_clean == clean]
-
-
-def asked(unit: Unit) -> list[str]:
-    """Return the IDs of the credentials that *unit* gets from the vault's own server."""
-    asking = (("LoadCredential", SOCKET), ("LoadCredentialEncrypted", ENCRYPTED))
-    loads = ((line.value.partition(":"), socket) for key, socket in asking for line in unit.settings(key))
-    return [parts[0] for parts, socket in loads if parts[2] == socket]
 
 
 def without_clean_up(host: Host) -> Iterator[Finding]:
