@@ -12,5 +12,6 @@ sh tests/support/packages.sh
 sh tests/support/venv.sh
 sh tests/support/oracles.sh
 sh tests/support/trixie.sh
+sh tests/support/swtpm.sh
 PATH="$PATH:$PWD/.cache/go-age"
 exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"

@@ -25,6 +25,7 @@ PASSED_ON = (
     "GNUPGHOME", "GPG_TTY", "PINENTRY_USER_DATA", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
     "DBUS_SESSION_BUS_ADDRESS", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_AUTHOR_NAME",
     "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "GIT_COMMITTER_DATE",
+    "SYSTEMD_TPM2_DEVICE",
 )  # fmt: skip
 """Variables that a program gets from ours; no others, so none that redirects git to another tree."""
 

@@ -24,6 +24,7 @@ FOLDERS = (
 """Where they lie; one of an earlier folder stands for those of its name in later ones (systemd.unit(5))."""
 
 _QUADLET = {".container": ".service", ".kube": ".service", ".pod": "-pod.service"}
+_SOCKET = ".socket"
 _MAX_SIZE = 1 << 20
 _MAX_FILES = 10_000
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -42,10 +43,10 @@ class Line(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A service, with what its file and its drop-ins say, in the order in which they count."""
+    """A service or a socket, with what its file and its drop-ins say, in the order in which they count."""
 
     name: str
-    """Of the service that it is to systemd: ``web.service``, also for a ``web.container``."""
+    """Of the unit that it is to systemd: ``web.service``, also for a ``web.container``."""
     is_quadlet: bool
     lines: tuple[Line, ...]
 
@@ -74,6 +75,15 @@ class Unit(NamedTuple):
 
 def services(root: str) -> list[Unit]:
     """Return the services of the host whose file system begins at *root*, by name."""
+    return [unit for unit in _units(root) if not unit.name.endswith(_SOCKET)]
+
+
+def sockets(root: str) -> list[Unit]:
+    """Return the socket units of that host, by name."""
+    return [unit for unit in _units(root) if unit.name.endswith(_SOCKET)]
+
+
+def _units(root: str) -> list[Unit]:
     own: dict[str, str] = {}
     more: dict[str, dict[str, str]] = {}
     for path in _paths(root):
@@ -123,9 +133,9 @@ def _below(top: str, depth: int = 3) -> Iterator[str]:
 
 
 def _is_unit(unit: str, file: str) -> bool:
-    """Tell whether *file* belongs to a service, being the file *unit* or a drop-in in the folder *unit*."""
+    """Tell whether *file* belongs to a service or a socket, being the file *unit* or a drop-in in the folder *unit*."""
     name = unit.removesuffix(".d")
-    return name.endswith((".service", *_QUADLET)) and (unit == file or file.endswith(".conf"))
+    return name.endswith((".service", _SOCKET, *_QUADLET)) and (unit == file or file.endswith(".conf"))
 
 
 def _lines(path: str) -> Iterator[Line]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from . import names
-from .credentials.table import SOCKET
+from .credentials.table import ENCRYPTED
 from .errors import NameInvalidError
 from .names import Reference
 from .unitfiles import Line, Unit
@@ -104,7 +104,7 @@ def _naming(unit: Unit, imported: Import) -> list[Line]:
 
 
 def _asks(line: Line) -> str:
-    return f"LoadCredential={line.value.partition(':')[0]}:{SOCKET}"
+    return f"LoadCredentialEncrypted={line.value.partition(':')[0]}:{ENCRYPTED}"
 
 
 def table(unit: Unit, imported: Import) -> list[str]:
@@ -112,15 +112,15 @@ def table(unit: Unit, imported: Import) -> list[str]:
     asking = credentials(unit, imported)
     whole = [] if unit.name == f"{service_of(unit)}.service" else [f"units = [{json.dumps(unit.name)}]"]
     if asking:
-        ids = ", ".join(f"{_key(key)} = {_quoted(imported.secrets[''])}" for key in asking)
+        ids = ", ".join(f"{toml_key(key)} = {_quoted(imported.secrets[''])}" for key in asking)
         whole.append(f"credentials = {{ {ids} }}")
-    lines = [f"[services.{_key(service_of(unit))}]", *whole] if whole else []
+    lines = [f"[services.{toml_key(service_of(unit))}]", *whole] if whole else []
     in_files = any(line not in asking.values() for line in _naming(unit, imported))
     return lines + (_file_table(unit, imported) if in_files else [])
 
 
 def _file_table(unit: Unit, imported: Import) -> list[str]:
-    lines = [f"[services.{_key(service_of(unit))}.files.{_key(imported.name)}]"]
+    lines = [f"[services.{toml_key(service_of(unit))}.files.{toml_key(imported.name)}]"]
     if "" in imported.secrets:
         return [*lines, f"secret = {_quoted(imported.secrets[''])}"]
     values = ", ".join(
@@ -169,7 +169,7 @@ def _whole(path: str) -> str:
     return rf"(?<![\w./]){re.escape(path)}(?![\w./-])"
 
 
-def _key(text: str) -> str:
+def toml_key(text: str) -> str:
     """Return *text*, a checked name, as a key in TOML."""
     return text if re.fullmatch(r"[A-Za-z0-9_-]+", text, re.ASCII) else json.dumps(text, ensure_ascii=False)
 

@@ -25,7 +25,7 @@ from support.systemd import Machine
 SERVER = "tskeyvault-credentials"
 FILES = 50
 KEYS = ("one", "two", "three", "four")
-BY_SOCKET = "\n".join(f"LoadCredential={key}:/run/vault/credentials.sock" for key in KEYS)
+BY_SOCKET = "\n".join(f"LoadCredentialEncrypted={key}:/run/vault/encrypted.sock" for key in KEYS)
 UNIT = """
 [Service]
 Type=oneshot
@@ -41,6 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work, Machine() as machine:
         install(Path(work))
         _set_up(machine, Path(work) / "installed")
+        machine.run("systemd-creds", "setup")
         machine.run("systemctl", "start", f"{SERVER}.socket")
         with Memory(machine) as memory:
             seconds = _start(machine, (f"by-socket@{number}.service" for number in range(starts)))

@@ -1,17 +1,20 @@
 """Credentials: what ``vault.toml`` may say of them, whose a process is, and workers that fail."""
 
+import base64
 import os
 import select
 import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from tskeyvault import config
-from tskeyvault.credentials import activation, peer, server, table, worker
+from tskeyvault.credentials import activation, envelope, peer, server, table, worker
+from tskeyvault.credentials.activation import Listener
 from tskeyvault.credentials.server import Server
 from tskeyvault.credentials.worker import Answer, Worker
 from tskeyvault.errors import ConfigError, DeliveryError, NotFoundError, UsageError
@@ -126,20 +129,20 @@ def connected(address: bytes) -> tuple[socket.socket, socket.socket]:
 
 
 def answer(hired: Worker, unit: str = "web.service") -> Answer:
-    hired.begin(unit)
+    hired.begin(unit, encrypted=False)
     while True:
         assert select.select([hired], [], [], 30)[0]
         if (heard := hired.hear()) is not None:
             return heard
 
 
-def failing(unit: str) -> NoReturn:
+def failing(unit: str, _encrypted: bool) -> NoReturn:
     if unit == "known.service":
         raise DeliveryError("it cannot be", "do that")
     raise ValueError("a foreign text")
 
 
-def waiting(_unit: str) -> NoReturn:
+def waiting(_unit: str, _encrypted: bool) -> NoReturn:
     while True:
         time.sleep(60)
 
@@ -152,7 +155,7 @@ def hired(request: pytest.FixtureRequest) -> Iterator[Worker]:
 
 
 @pytest.mark.parametrize(
-    "hired", [lambda unit: {"a": b"\0\n" * 300_000, "b": unit.encode()}], indirect=True, ids=["gives"]
+    "hired", [lambda unit, _: {"a": b"\0\n" * 300_000, "b": unit.encode()}], indirect=True, ids=["gives"]
 )
 def test_a_worker_answers_one_unit_after_the_other(hired: Worker) -> None:
     for unit in ("one.service", "two.service"):
@@ -171,10 +174,42 @@ def test_a_worker_that_takes_too_long_gives_up(hired: Worker) -> None:
 
 
 @pytest.mark.parametrize(
-    "hired", [lambda _unit: os.kill(os.getpid(), signal.SIGKILL)], indirect=True, ids=["killed"]
+    "hired", [lambda _unit, _: os.kill(os.getpid(), signal.SIGKILL)], indirect=True, ids=["killed"]
 )
 def test_a_worker_that_is_killed_is_noticed(hired: Worker) -> None:
     assert answer(hired) == worker.KILLED
+
+
+# Envelopes; that systemd opens them is shown under systemd.
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> str:
+    """Return the path of a key of a host, as systemd keeps it."""
+    path = tmp_path / "credential.secret"
+    path.write_bytes(os.urandom(16 + 4096))
+    return str(path)
+
+
+def test_an_envelope_shows_nothing_and_none_is_like_another(secret: str) -> None:
+    values = {"key": b"a value", "again": b"a value"}
+    found = [text for _ in range(2) for text in envelope.sealed(values, secret).values()]
+    assert len(set(found)) == len(found)
+    assert not any(b"a value" in base64.b64decode(text) for text in found)
+
+
+def test_a_value_that_no_systemd_would_take_is_named_and_refused(secret: str) -> None:
+    assert envelope.sealed({"key": bytes(860_000)}, secret)
+    with pytest.raises(DeliveryError, match="credential 'key' is too large"):
+        envelope.sealed({"small": b"a", "key": bytes(900_000)}, secret)
+
+
+def test_without_a_key_of_the_host_nothing_is_given(tmp_path: Path) -> None:
+    (empty := tmp_path / "empty").write_bytes(bytes(16))
+    for path in (empty, tmp_path / "nosuch"):
+        with pytest.raises(DeliveryError) as caught:
+            envelope.sealed({"key": b"a value"}, str(path))
+        assert "systemd-creds setup" in caught.value.hint
 
 
 # The server, as far as it needs no systemd.
@@ -188,7 +223,12 @@ def test_a_server_that_nobody_asks_ends(monkeypatch: pytest.MonkeyPatch) -> None
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind("")
             listener.listen()
-            Server(listener, lambda: Worker(failing, 1), lambda _fd: None, lambda _text: None).run([])
+            Server(
+                [Listener(listener, encrypted=False)],
+                lambda: Worker(failing, 1),
+                lambda _fd: None,
+                lambda _text: None,
+            ).run([])
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -216,7 +256,9 @@ def test_a_server_that_is_told_to_stop_leaves_whoever_comes_then_to_the_next(
                 late.connect(listener.getsockname())
 
         try:
-            Server(listener, lambda: Worker(failing, 1), lambda _fd: None, say).run([])
+            Server(
+                [Listener(listener, encrypted=False)], lambda: Worker(failing, 1), lambda _fd: None, say
+            ).run([])
         finally:
             signal.signal(signal.SIGTERM, before)
         listener.setblocking(False)

@@ -306,7 +306,7 @@ def test_the_repair_of_a_plain_file_is_the_import_for_its_kind(root: Path, line:
     assert kind in finding.repair
 
 
-ASKS = "LoadCredential=tskey:/run/vault/credentials.sock"
+ASKS = "LoadCredentialEncrypted=tskey:/run/vault/encrypted.sock"
 REFUSED_KEYS = {
     "a credential": ("asks", [ASKS], "asked/key"),
     "a credential of a service that lists the unit": ("other", [ASKS], "asked/key"),

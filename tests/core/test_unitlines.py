@@ -16,7 +16,7 @@ DELIVERED = "/run/web/container-key"
 AGE = Import(f"{OLD}.age", {"": Reference("", "a")}, is_encrypted=True)
 FILE = Import(OLD, {"": Reference("", "a")})
 VARIABLES = Import(OLD, {"A": Reference("", "a")})
-ASKS = "LoadCredential=k:/run/vault/credentials.sock"
+ASKS = "LoadCredentialEncrypted=k:/run/vault/encrypted.sock"
 
 UNITS = {
     "a plain path": (FILE, ["[Service]", f"ExecStart=/bin/x --key={OLD} -v"], [*OWN, NEW, f"ExecStart=/bin/x --key={DELIVERED} -v"]),

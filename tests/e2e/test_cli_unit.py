@@ -132,16 +132,16 @@ def test_where_a_directory_has_to_be_named_it_is_said(
     assert "--directory" in done.err
 
 
-SOCKET = "/run/vault/credentials.sock"
+SOCKET = "/run/vault/encrypted.sock"
 FROM_SOCKET = {
     "credentials alone": (
-        "asks", "asks.service", [f"LoadCredential=tskey:{SOCKET}", f"LoadCredential=b@c:{SOCKET}"]
+        "asks", "asks.service", [f"LoadCredentialEncrypted=tskey:{SOCKET}", f"LoadCredentialEncrypted=b@c:{SOCKET}"]
     ),
     "credentials and files": (
-        "both", "web.service", ["RuntimeDirectory=web", "RuntimeDirectoryMode=0700", PRE, f"LoadCredential=tskey:{SOCKET}"]
+        "both", "web.service", ["RuntimeDirectory=web", "RuntimeDirectoryMode=0700", PRE, f"LoadCredentialEncrypted=tskey:{SOCKET}"]
     ),
     "an instance": (
-        "both", "worker@1.service", ["RuntimeDirectory=%N", "RuntimeDirectoryMode=0700", PRE, f"LoadCredential=tskey:{SOCKET}"]
+        "both", "worker@1.service", ["RuntimeDirectory=%N", "RuntimeDirectoryMode=0700", PRE, f"LoadCredentialEncrypted=tskey:{SOCKET}"]
     ),
 }  # fmt: skip
 

@@ -272,13 +272,13 @@ def test_each_of_the_units_of_a_service_gets_it(evaluated: Mapping[str, Evaluate
 
 
 def test_credentials_come_from_the_socket(vault: Path, evaluated: Mapping[str, Evaluated]) -> None:
-    socket = "/run/vault/credentials.sock"
+    socket = "/run/vault/encrypted.sock"
     found = {name: evaluated["asks"].services[name]["serviceConfig"] for name in ("asks", "other")}
     assert set(evaluated["asks"].services) == set(found)
     for config in found.values():
-        assert config == {"LoadCredential": [f"tskey:{socket}", f"in:{socket}"]}
+        assert config == {"LoadCredentialEncrypted": [f"tskey:{socket}", f"in:{socket}"]}
     both = evaluated["both"].services["both"]["serviceConfig"]
-    assert both["LoadCredential"] == [f"tskey:{socket}"]
+    assert both["LoadCredentialEncrypted"] == [f"tskey:{socket}"]
     assert delivered(evaluated["both"], "both")["files"] == {"key": a_file("one")}
     assert f"hint: credentials come from {socket}" in printed(vault, "asks").err
 

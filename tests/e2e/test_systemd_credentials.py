@@ -18,6 +18,10 @@ MANY = 50
 
 
 def load(*ids: str) -> str:
+    return "\n".join(f"LoadCredentialEncrypted={key}:ENCRYPTED" for key in ids)
+
+
+def load_plain(*ids: str) -> str:
     return "\n".join(f"LoadCredential={key}:SOCKET" for key in ids)
 
 
@@ -44,7 +48,7 @@ credentials = {{ large = "spy:large", larger = "spy:larger" }}
 """
 UNITS = {
     "web.service": f"DynamicUser=yes\n{load('key', 'bytes')}\n{TELL}",
-    "web-worker.service": f"User=nobody\nPrivateUsers=yes\nProtectSystem=strict\n{load('key')}\n{TELL}",
+    "web-worker.service": f"User=nobody\nPrivateUsers=yes\nProtectSystem=strict\n{load_plain('key')}\n{TELL}",
     "tpl@.service": f"{load('key')}\nSlice=some-deep.slice\nDelegate=yes\n{TELL}",
     "crowd@.service": f"{load(*FOUR)}\nExecStartPre=/bin/true\nExecStartPre=/bin/true\n{TELL}",
     "files@.service": (
@@ -52,9 +56,9 @@ UNITS = {
         f"ExecStartPre=+/opt/tskeyvault/bin/vault --vault {HOME}/vault materialize files\n"
         "ExecStart=/usr/bin/test -s /run/files-%i/four"
     ),
-    "stranger.service": f"{load('key')}\n{TELL}",
+    "stranger.service": f"{load_plain('key')}\n{TELL}",
     "unknown.service": f"{load('other')}\n{TELL}",
-    "broken.service": f"{load('key', 'broken')}\n{TELL}",
+    "broken.service": f"{load_plain('key', 'broken')}\n{TELL}",
     "nothing.service": f"{load('nothing')}\n{TELL}",
     "missing.service": f"{load('missing')}\n{TELL}",
     "large.service": f"{load('large', 'larger')}\n{TELL}",
@@ -197,19 +201,55 @@ def test_a_process_that_is_not_what_it_says_is_refused(served: Served, unit: str
     assert served.decrypted() == []
 
 
+FAULTS = {
+    "before it is held": "activation.Keeper.hold = lambda *_: die()",
+    "half way": """
+activation.Keeper.hold = lambda *_: None
+server.Server._send = lambda _, it: (it.socket.send(it.rest[: len(it.rest) // 2]), die())""",
+}
+FAULTY = f"""
+import os, signal, sys
+from tskeyvault.__main__ import program
+from tskeyvault.credentials import activation, server
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+%s
+sys.argv = ["vault", "--vault", "{HOME}/vault", "credential-server"]
+sys.exit(program())
+"""
+
+
+@pytest.mark.parametrize("when", FAULTS)
+def test_an_answer_that_is_not_whole_is_none(served: Served, when: str) -> None:
+    drop_in = f"/run/systemd/system/{SERVER}.d/faulty.conf"
+    served.machine.write("/usr/local/lib/faulty.py", FAULTY % FAULTS[when])
+    served.machine.write(
+        drop_in, "[Service]\nExecStart=\nExecStart=/opt/tskeyvault/bin/python /usr/local/lib/faulty.py\n"
+    )
+    served.machine.run("systemctl", "daemon-reload")
+    try:
+        outcome = served.start("web.service")
+        assert "status=9/KILL" in served.said()
+    finally:
+        served.machine.run("rm", drop_in)
+        served.machine.run("systemctl", "daemon-reload")
+    assert not outcome.ok
+    assert outcome.exec_main_status == CREDENTIALS
+    assert " sh[" not in outcome.journal
+
+
 @pytest.mark.parametrize("how", ["kill --signal=KILL", "stop"])
 def test_a_unit_whose_server_ends_half_way_fails_and_its_next_start_works(served: Served, how: str) -> None:
     served.hold()
     try:
-        served.machine.run("systemctl", "start", "--no-block", "web.service")
+        served.machine.run("systemctl", "start", "--no-block", "web-worker.service")
         wait(lambda: len(served.processes()) > 1 and state(served, SERVER, "NFileDescriptorStore") == "1")
         served.machine.run("systemctl", *how.split(), SERVER)
-        wait(lambda: state(served, "web.service", "ActiveState") == "failed")
+        wait(lambda: state(served, "web-worker.service", "ActiveState") == "failed")
     finally:
         served.let_go()
-    assert state(served, "web.service", "ExecMainStatus") == str(CREDENTIALS)
-    assert served.start("web.service").ok
-    assert served.told("web.service", "key", "bytes")
+    assert state(served, "web-worker.service", "ExecMainStatus") == str(CREDENTIALS)
+    assert served.start("web-worker.service").ok
+    assert served.told("web-worker.service", "key")
 
 
 def test_an_answer_that_a_killed_server_has_begun_never_ends_as_if_it_were_whole(served: Served) -> None:

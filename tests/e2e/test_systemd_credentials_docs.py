@@ -1,5 +1,6 @@
 """The units of docs/systemd.md about credentials: the server, what it serves, and the key that systemd encrypts."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -68,6 +69,43 @@ def test_the_server_is_exposed_to_little_and_its_socket_is_roots_alone(host: Hos
     assert float(exposure[1]) < 3.0
     shown = host.machine.run("stat", "--format=%a %U", "/run/vault", "/run/vault/credentials.sock").stdout
     assert shown.splitlines() == ["700 root", "600 root"]
+
+
+BREAKS = {
+    "does not listen": f"systemctl disable --now {SERVER}.socket",
+    "no socket unit listens": (
+        f"systemctl stop {SERVER}.socket {SERVER}.service; cd /etc/systemd/system; "
+        f"sed -i /encrypted.sock/d {SERVER}.socket; systemctl daemon-reload; systemctl start {SERVER}.socket"
+    ),
+    "mode 0666": "chmod 0666 /run/vault/encrypted.sock",
+}
+
+
+def test_the_doctor_finds_a_server_that_cannot_be_asked_and_its_repair_repairs_it(host: Host) -> None:
+    host.install(SERVED, documents.units(DOCUMENT)[SERVED])
+    assert doctor(host) == []
+    try:
+        for message, broken in BREAKS.items():
+            host.machine.run("sh", "-euc", broken)
+            (finding,) = doctor(host)
+            assert message in finding["message"]
+            host.machine.run("sh", "-euc", finding["repair"])
+            assert doctor(host) == []
+        assert host.machine.start(SERVED).ok
+    finally:
+        host.stop(SERVED)
+        host.machine.run(
+            "rm", "-rf", f"/etc/systemd/system/{SERVER}.socket.d", f"/etc/systemd/system/{SERVED}"
+        )
+        host.machine.unit(f"{SERVER}.socket", documents.units(DOCUMENT)[f"{SERVER}.socket"])
+
+
+def doctor(host: Host) -> list[dict[str, str]]:
+    checks = ("credential-server", "credential-units")
+    program = ("/opt/tskeyvault/bin/vault", "--vault", VAULT, "doctor")
+    said = json.loads(host.machine.run(*program, *checks, "--json", check=False).stdout)
+    assert said["not_checked"] == {}
+    return list(said["findings"])
 
 
 def test_the_hosts_key_lies_there_encrypted_and_is_never_written_over(host: Host) -> None:

@@ -39,13 +39,13 @@ ExecStart={VAULT} --vault {HOME}/vault materialize web --directory {DELIVERED} -
 """
 WITH_PIN = "SetCredential=yubikey-pin:123456"
 SERVER = "yubikey-served"
-SOCKET = f"/run/{SERVER}/credentials.sock"
+SOCKET = f"/run/{SERVER}/encrypted.sock"
 ASKING = f"""
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-LoadCredential=one:{SOCKET}
-LoadCredential=two:{SOCKET}
+LoadCredentialEncrypted=one:{SOCKET}
+LoadCredentialEncrypted=two:{SOCKET}
 ExecStartPre=/bin/true
 ExecStartPre=/bin/true
 ExecStart=/usr/bin/test -s ${{CREDENTIALS_DIRECTORY}}/one -a -s ${{CREDENTIALS_DIRECTORY}}/two
@@ -218,13 +218,14 @@ def test_one_start_takes_one_pin_and_one_touch_a_secret_however_often_systemd_as
     units = documents.units("docs/systemd.md")
     for kind in ("socket", "service"):
         text = units[f"tskeyvault-credentials.{kind}"].replace("/srv/vault", f"{HOME}/vault")
-        text = text.replace("/run/vault/credentials.sock", SOCKET)
+        text = text.replace("/run/vault/", f"/run/{SERVER}/")
         text = text.replace("StateDirectory=tskeyvault", f"StateDirectory={SERVER}\n{WITH_PIN}")
         text = text.replace(
             "UMask=", f"Environment=XDG_CONFIG_HOME={HOME}/config XDG_STATE_HOME=/var/lib/{SERVER}\nUMask="
         )
         ready.unit(f"{SERVER}.{kind}", text)
     ready.unit(UNIT, ASKING)
+    ready.run("systemd-creds", "setup")
     ready.run("systemctl", "start", f"{SERVER}.socket")
     before = verifies(ready), touches(ready)
     outcome = ready.start(UNIT)

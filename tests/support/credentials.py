@@ -15,6 +15,7 @@ from support.vaults import made_key
 DOCUMENT = "docs/systemd.md"
 HOME = "/srv/credentials"
 SOCKET = "/run/spied/credentials.sock"
+ENCRYPTED = "/run/spied/encrypted.sock"
 SERVER = "spied.service"
 LISTENER = "spied.socket"
 
@@ -49,6 +50,7 @@ class Served:
         for name, text in documents.units(DOCUMENT).items():
             if name.startswith("tskeyvault-credentials."):
                 self._add_server(name.replace("tskeyvault-credentials", "spied"), text)
+        machine.run("systemd-creds", "setup")
         self.vault("init", f"{HOME}/vault")
         self.vault("recipients", "add", "whoever", "--plugin", "spy")
 
@@ -77,7 +79,8 @@ class Served:
         for name, more in units.items():
             self.machine.run("rm", "-rf", f"/etc/systemd/system/{name}.d")  # of another test on this machine
             text = f"[Service]\nType=oneshot\nRemainAfterExit=yes\n{more}\n"
-            self.machine.write(f"/etc/systemd/system/{name}", text.replace("SOCKET", SOCKET))
+            text = text.replace("SOCKET", SOCKET).replace("ENCRYPTED", ENCRYPTED)
+            self.machine.write(f"/etc/systemd/system/{name}", text)
         self.machine.run("systemctl", "daemon-reload")
 
     def start(self, unit: str) -> Outcome:
@@ -136,6 +139,7 @@ class Served:
         for before, after in (
             ("/srv/vault", f"{HOME}/vault"),
             ("/run/vault/credentials.sock", SOCKET),
+            ("/run/vault/encrypted.sock", ENCRYPTED),
             ("StateDirectory=tskeyvault", f"StateDirectory=spied\nEnvironment=XDG_CONFIG_HOME={HOME}/config"),
             ("UMask=", f"Environment=XDG_STATE_HOME={_STATE}\nUMask="),
         ):

@@ -16,6 +16,7 @@ from support import pcsc
 
 SANDBOX = Path(__file__).with_name("systemd_sandbox.sh")
 TRIXIE = Path(__file__).parents[2] / ".cache/trixie"
+SWTPM = Path(__file__).parents[2] / ".cache/swtpm"
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
@@ -101,6 +102,13 @@ def trixie() -> str:
     if not (TRIXIE / "made").exists():
         pytest.skip("needs the tree of Debian 13 that tests/support/trixie.sh makes")
     return str(TRIXIE)
+
+
+def swtpm() -> Path:
+    """Return the tree of a software TPM, and of what systemd needs to speak to it; skip without one."""
+    if not (SWTPM / "usr/bin/swtpm").exists():
+        pytest.skip("needs the software TPM that tests/support/swtpm.sh unpacks")
+    return SWTPM
 
 
 @functools.cache

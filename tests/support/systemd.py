@@ -37,7 +37,7 @@ class Machine:
     def __init__(self, tree: str = "/") -> None:
         """Boot *tree*, which is not written to; the default is what the host itself has."""
         self.name = f"vault-{os.getpid()}-{next(_numbers)}"
-        self._tree = tree
+        self.tree = tree
         self.leader = 0
         self._holder: subprocess.Popen[str] | None = None
         self._state = ""
@@ -191,7 +191,7 @@ class Machine:
         )
 
     def _environment(self) -> dict[str, str]:
-        own = {"SBX_DIR": self._state, "SBX_ROOT": self._tree, "SBX_SIZE": "2g"}
+        own = {"SBX_DIR": self._state, "SBX_ROOT": self.tree, "SBX_SIZE": "2g"}
         return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **own}
 
 

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 
 from tskeyvault import limits
-from tskeyvault.credentials import activation, worker
+from tskeyvault.credentials import activation, envelope, worker
 from tskeyvault.credentials.server import Server
 from tskeyvault.vault import opened
 
@@ -28,11 +28,12 @@ def run(options: Namespace) -> int:
     """Serve on the socket that systemd passes, until nobody has asked for a while."""
     limits.protect_memory()
 
-    def read(unit: str) -> Mapping[str, bytes]:
+    def read(unit: str, encrypted: bool) -> Mapping[str, bytes]:
         with opened(place(options), os.environ, terminal.USER) as vault:
-            return worker.decrypt(vault, unit)
+            values = worker.decrypt(vault, unit)
+        return envelope.sealed(values) if encrypted else values
 
     given, keeper = activation.given(os.environ), activation.Keeper(os.environ)
-    server = Server(given.listener, lambda: worker.Worker(read, options.timeout), keeper.hold, terminal.say)
+    server = Server(given.listeners, lambda: worker.Worker(read, options.timeout), keeper.hold, terminal.say)
     server.run(given.left)
     return 0

@@ -11,14 +11,24 @@ from typing import NamedTuple
 
 from tskeyvault.errors import DeliveryError, UsageError
 
+from .table import ENCRYPTED
+
 _FIRST = 3
 _SECONDS = 5.0
+
+
+class Listener(NamedTuple):
+    """A socket that units ask at."""
+
+    socket: socket.socket
+    encrypted: bool
+    """By ``LoadCredentialEncrypted=``: it is told by the name of the socket."""
 
 
 class Given(NamedTuple):
     """What systemd has handed over."""
 
-    listener: socket.socket
+    listeners: list[Listener]
     left: list[socket.socket]
     """Connections that one before us had stored, when it was killed."""
 
@@ -38,9 +48,14 @@ def given(environ: MutableMapping[str, str]) -> Given:
         os.set_inheritable(fd, False)
         sockets.append(socket.socket(fileno=fd))
     listening = [it for it in sockets if it.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
-    if len(listening) != 1 or any(it.family != socket.AF_UNIX for it in sockets):
-        raise UsageError("systemd has passed something else than one listening AF_UNIX socket", hint)
-    return Given(listening[0], [it for it in sockets if it is not listening[0]])
+    if not listening or any(it.family != socket.AF_UNIX for it in sockets):
+        raise UsageError("systemd has passed something else than listening AF_UNIX sockets", hint)
+    return Given([_listener(it) for it in listening], [it for it in sockets if it not in listening])
+
+
+def _listener(listening: socket.socket) -> Listener:
+    name = os.path.basename(os.fsdecode(listening.getsockname()))
+    return Listener(listening, encrypted=name == os.path.basename(ENCRYPTED))
 
 
 class Keeper:

@@ -1,5 +1,6 @@
 """The server: one loop over the connections of systemd and the processes that decrypt for it.
 
+To whom asks by ``LoadCredentialEncrypted=``, an answer is whole or none (:mod:`.envelope`). For ``LoadCredential=``
 systemd has no word for "there is none": a connection that ends without a byte is an empty credential,
 and the unit starts with it (systemd issue 27373). So every refusal is more than systemd takes, which
 fails the unit; and PID 1 holds a second descriptor of each connection (``FDSTORE=1``, sd_notify(3)),
@@ -12,12 +13,13 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from tskeyvault.errors import DeliveryError
 
 from . import peer
+from .activation import Listener
 from .peer import Peer
 from .worker import KILLED, LATE, MAX_CREDENTIALS, Answer, Worker
 
@@ -61,8 +63,8 @@ class _Connection:
 class _Start:
     """One start of a unit: who waits for its credentials, and what came of it."""
 
-    def __init__(self, unit: str):
-        self.unit = unit
+    def __init__(self, unit: str, *, encrypted: bool):
+        self.unit, self.encrypted = unit, encrypted
         self.waiting: list[_Connection] = []
         self.answer: Answer | None = None
         self.used = time.monotonic()
@@ -76,17 +78,22 @@ class Server:
     """Serves until there is nothing to do any more, or it is told to stop."""
 
     def __init__(
-        self, listener: socket.socket, hire: Callable[[], Worker], store: Callable[[int], None], say: Say
+        self,
+        listeners: Sequence[Listener],
+        hire: Callable[[], Worker],
+        store: Callable[[int], None],
+        say: Say,
     ):
-        """Serve on *listener* what the workers give that *hire* starts.
+        """Serve on *listeners* what the workers give that *hire* starts.
 
         *store* gives a descriptor to PID 1, or raises DeliveryError; *say* tells the journal.
         """
-        listener.setblocking(False)
-        self._listener, self._hire, self._store, self._say = listener, hire, store, say
+        for listener in listeners:
+            listener.socket.setblocking(False)
+        self._listeners, self._hire, self._store, self._say = listeners, hire, store, say
         self._selector = selectors.DefaultSelector()
         self._connections: dict[int, _Connection] = {}
-        self._starts: dict[tuple[str, str], _Start] = {}
+        self._starts: dict[tuple[str, str, bool], _Start] = {}
         self._workers: dict[Worker, _Start | None] = {}
         self._accepting = self._stopping = False
         self._active = self._tidied = time.monotonic()
@@ -101,7 +108,7 @@ class Server:
             self._say("a connection is left from a server that was killed: its unit fails")
             self._reply(self._opened(connection, None), REFUSAL)
         while not self._stopping and not self._is_idle():
-            self._accept_or_not()
+            self._accept_or_not(wanted=len(self._connections) < MAX_CONNECTIONS)
             self._turn()
             self._decrypt_next()
         self._finish()
@@ -134,8 +141,7 @@ class Server:
 
     def _finish(self) -> None:
         """Refuse whoever waits, and let those read on who have begun; whoever comes now is for the next of us."""
-        if self._accepting:
-            self._selector.unregister(self._listener)
+        self._accept_or_not(wanted=False)
         for worker in list(self._workers):
             self._dismiss(worker)
         for start in self._starts.values():
@@ -145,17 +151,19 @@ class Server:
         while self._connections and time.monotonic() < end:
             self._turn()
 
-    def _accept_or_not(self) -> None:
-        wanted = len(self._connections) < MAX_CONNECTIONS
-        if wanted and not self._accepting:
-            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        elif self._accepting and not wanted:
-            self._selector.unregister(self._listener)
+    def _accept_or_not(self, *, wanted: bool) -> None:
+        for listener in self._listeners if wanted != self._accepting else ():
+            if wanted:
+                self._selector.register(
+                    listener.socket, selectors.EVENT_READ, partial(self._accept, listener)
+                )
+            else:
+                self._selector.unregister(listener.socket)
         self._accepting = wanted
 
-    def _accept(self) -> None:
+    def _accept(self, listener: Listener) -> None:
         try:
-            accepted, _address = self._listener.accept()
+            accepted, _address = listener.socket.accept()
         except OSError:
             return  # it has gone again
         try:
@@ -165,7 +173,7 @@ class Server:
             self._say(f"refused: {error.message}")
             self._reply(self._opened(accepted, None), REFUSAL)
         else:
-            self._ask(self._opened(accepted, who), who)
+            self._ask(self._opened(accepted, who), who, encrypted=listener.encrypted)
 
     def _admitted(self, accepted: socket.socket) -> Peer:
         who = peer.identify(accepted)
@@ -179,8 +187,10 @@ class Server:
         connection = self._connections[accepted.fileno()] = _Connection(accepted, who)
         return connection
 
-    def _ask(self, connection: _Connection, who: Peer) -> None:
-        start = self._starts.setdefault((who.unit, who.start), _Start(who.unit))
+    def _ask(self, connection: _Connection, who: Peer, *, encrypted: bool) -> None:
+        start = self._starts.setdefault(
+            (who.unit, who.start, encrypted), _Start(who.unit, encrypted=encrypted)
+        )
         start.used = time.monotonic()
         start.waiting.append(connection)
         if start.answer:
@@ -197,7 +207,7 @@ class Server:
                 worker = self._hire()
                 self._selector.register(worker, selectors.EVENT_READ, partial(self._hear, worker))
             self._workers[worker] = start
-            worker.begin(start.unit)
+            worker.begin(start.unit, encrypted=start.encrypted)
 
     def _hear(self, worker: Worker) -> None:
         answer, start = worker.hear(), self._workers[worker]

@@ -10,9 +10,11 @@ from tskeyvault.names import Reference
 if TYPE_CHECKING:
     from tskeyvault.config import Settings
 
+ENCRYPTED = "/run/vault/encrypted.sock"
+"""Where units ask for them by ``LoadCredentialEncrypted=``: ``ListenStream=`` of the socket in docs/systemd.md."""
 SOCKET = "/run/vault/credentials.sock"
-"""Where units ask for them: ``ListenStream=`` of the socket in docs/systemd.md."""
-SERVED = f"credentials come from {SOCKET}: docs/systemd.md has the units that serve it, once for each host"
+"""Where units ask by ``LoadCredential=``, which cannot tell a whole answer from a part of one."""
+SERVED = f"credentials come from {ENCRYPTED}: docs/systemd.md has the units that serve it, once for each host"
 """What to say to whoever has been shown lines that ask there."""
 
 _MAX = 100

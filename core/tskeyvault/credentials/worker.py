@@ -29,8 +29,8 @@ _GRACE = 5.0
 _PIECE = 1 << 16
 _MAX_FD = 1 << 20
 
-Read = Callable[[str], Mapping[str, bytes]]
-"""Returns ID and value of all credentials of a unit, or raises VaultError."""
+Read = Callable[[str, bool], Mapping[str, bytes]]
+"""Returns ID and value of all credentials of a unit, encrypted when that is true, or raises VaultError."""
 
 
 class Answer(NamedTuple):
@@ -63,12 +63,12 @@ class Worker:
         """Return the descriptor that can be read when there is something to :meth:`hear`."""
         return self._socket.fileno()
 
-    def begin(self, unit: str) -> None:
-        """Let it decrypt for *unit*."""
+    def begin(self, unit: str, *, encrypted: bool) -> None:
+        """Let it decrypt for *unit*, and encrypt it for systemd."""
         self._heard.clear()
         self._end = time.monotonic() + self._seconds + _GRACE
         with contextlib.suppress(OSError):  # it was killed, and is heard to be
-            self._socket.sendall(f"{unit}\n".encode())
+            self._socket.sendall(f"{encrypted:d} {unit}\n".encode())
 
     def hear(self) -> Answer | None:
         """Return its answer when that is complete; KILLED when there will be none."""
@@ -125,16 +125,17 @@ def _child(parent: socket.socket, read: Read, seconds: float) -> NoReturn:
     try:
         with parent.makefile("rb") as asked:
             for line in asked:
-                parent.sendall(_answered(line.decode().strip(), read, seconds))
+                encrypted, _, unit = line.decode().strip().partition(" ")
+                parent.sendall(_answered(unit, encrypted == "1", read, seconds))
     finally:
         os._exit(0)
 
 
-def _answered(unit: str, read: Read, seconds: float) -> bytes:
+def _answered(unit: str, encrypted: bool, read: Read, seconds: float) -> bytes:
     values: Mapping[str, bytes] = {}
     try:
         with limits.deadline(seconds, f"decrypting for {unit}"):
-            values = read(unit)
+            values = read(unit, encrypted)
         head: dict[str, object] = {"sizes": {key: len(value) for key, value in values.items()}}
     except VaultError as error:
         head = {"reason": f"{error.message} (hint: {error.hint})" if error.hint else error.message}

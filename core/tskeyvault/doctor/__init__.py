@@ -7,7 +7,19 @@ from tskeyvault import limits
 from tskeyvault import names as naming
 from tskeyvault.errors import DeliveryError, UsageError, VaultError
 
-from . import hooks, permissions, plugins, programs, runtime, secrets, swap, tailscale, tree, units
+from . import (
+    credentials,
+    hooks,
+    permissions,
+    plugins,
+    programs,
+    runtime,
+    secrets,
+    swap,
+    tailscale,
+    tree,
+    units,
+)
 from .finding import Finding, NotCheckedError, shown
 from .host import Host
 
@@ -30,6 +42,10 @@ CHECKS: Mapping[str, Check] = {
     "unit-files": Check(units.with_plain_files, "units that still take a key from a plain file, or hold one"),
     "unit-clean-up": Check(units.without_clean_up, "units that leave their keys under /run when they stop"),
     "unit-directory": Check(units.with_a_shared_directory, "units whose keys go when another unit stops"),
+    "credential-server": Check(
+        credentials.of_server, "whether units that ask the vault's server for credentials get to it"
+    ),
+    "credential-units": Check(credentials.of_units, "credentials that units ask for and would be refused"),
     "tailscale": Check(tailscale.failures, "why Tailscale did not accept a key, by the journal"),
     "age-program": Check(programs.age, "an age program that can be made to run another one"),
     "vault": Check(secrets.readable, "whether the vault and its configuration can be read"),

@@ -62,6 +62,11 @@ class Host:
         return unitfiles.services(self.root)
 
     @cached_property
+    def sockets(self) -> list[Unit]:
+        """The socket units of the host, as their files say."""
+        return unitfiles.sockets(self.root)
+
+    @cached_property
     def services(self) -> list[dict[str, str]]:
         """What systemd says of each service that it has loaded. Raises NotCheckedError where it does not run."""
         wanted = "--property=Id,ActiveState,RuntimeDirectory,InactiveExitTimestampMonotonic,ConditionTimestampMonotonic"

@@ -13,7 +13,7 @@ from tskeyvault.names import Reference
 from tskeyvault.unitfiles import Unit
 from tskeyvault.unitlines import service_of
 
-from . import units
+from . import credentials, units
 from .finding import Finding, shown
 from .host import Host
 
@@ -78,7 +78,7 @@ def _began(found: Mapping[str, str]) -> int:
 
 
 def _is_concerned(unit: Unit) -> bool:
-    if "tailscale" in unit.name.lower() or units.deliveries(unit) or units.asked(unit):
+    if "tailscale" in unit.name.lower() or units.deliveries(unit) or credentials.asked(unit):
         return True
     return any("tailscale" in line.value.lower() or "TS_AUTHKEY" in line.value for line in unit.lines)
 
@@ -123,10 +123,10 @@ def _secrets(host: Host, unit: Unit) -> Iterator[Reference]:
     if not host.found:
         return
     settings = host.found.settings
-    if asked := units.asked(unit):
+    if asked := credentials.asked(unit):
         with contextlib.suppress(NotFoundError, ConfigError):
             given = table.of_unit(unit.name, settings)
-            yield from (given[key] for key in asked if key in given)
+            yield from (given[it.key] for it in asked if it.key in given)
     delivered = [it.service for it in units.deliveries(unit)] or [service_of(unit)]
     for name in delivered:
         if name in settings.services:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tskeyvault import files, names
-from tskeyvault.credentials.table import SOCKET
 from tskeyvault.errors import NameInvalidError, VaultError
 from tskeyvault.unitfiles import Line, Unit
 from tskeyvault.unitlines import service_of
@@ -44,12 +43,6 @@ def deliveries(unit: Unit, key: str = "ExecStartPre", *, clean: bool = False) ->
     """Return what the lines *key* of *unit* deliver, or with *clean* remove again."""
     found = (_delivery(unit, line) for line in (*unit.settings(key), *unit.settings("ExecStart")))
     return [delivery for delivery, is_clean in filter(None, found) if is_clean == clean]
-
-
-def asked(unit: Unit) -> list[str]:
-    """Return the IDs of the credentials that *unit* gets from the vault's own server."""
-    loads = (line.value.partition(":") for line in unit.settings("LoadCredential"))
-    return [key for key, _, place in loads if place == SOCKET]
 
 
 def without_clean_up(host: Host) -> Iterator[Finding]:

@@ -33,14 +33,14 @@ def nixos(name: str, service: Service, units: Iterable[str]) -> str:
 
 def _units(service: Service, units: Iterable[str]) -> dict[str, _Value]:
     found: dict[str, _Value] = {}
-    asks = [f"{key}:{table.SOCKET}" for key, _ in service.credentials]
+    asks = [f"{key}:{table.ENCRYPTED}" for key, _ in service.credentials]
     for unit in (_quoted(_unit(it)) for it in units):
         if service.files:
             found[f"services.vault-materialize.units.{unit}.secrets"] = {
                 file.name: _secret(file) for file in service.files
             }
         if asks:
-            found[f"systemd.services.{unit}.serviceConfig.LoadCredential"] = asks
+            found[f"systemd.services.{unit}.serviceConfig.LoadCredentialEncrypted"] = asks
     return found
 
 

@@ -71,7 +71,7 @@ def drop_in(unit: Unit, service: Service, delivery: Delivery, directory: str) ->
     """
     lines = [mark(delivery.service), "[Service]"]
     lines += _files(unit, delivery, directory) if service.files else []
-    lines += [f"LoadCredential={key}:{table.SOCKET}" for key, _ in service.credentials]
+    lines += [f"LoadCredentialEncrypted={key}:{table.ENCRYPTED}" for key, _ in service.credentials]
     if unit.timeout < delivery.longest:
         lines.append(f"TimeoutStartSec={delivery.longest}")
     lines.append("LimitCORE=0")
