@@ -59,7 +59,9 @@ def order_of(service: str, directory: str, vault: Vault) -> Order:
     """
     described = vault.settings.service(service)
     if not described.files:
-        raise NotFoundError(f"service '{service}' has no files", "its credentials come by LoadCredential=")
+        raise NotFoundError(
+            f"service '{service}' has no files", "its credentials come by LoadCredentialEncrypted="
+        )
     return Order(service, directory, described.files, described.layout)
 
 
