@@ -118,8 +118,9 @@ def test_what_the_readme_does_in_use_works_as_one_session(tmp_path: Path) -> Non
 
 
 def test_the_commands_for_a_new_host_say_what_the_document_says(host: Host) -> None:
-    keygen, clone, listed, check, *changed, _enabled, encrypted = host.said
+    keygen, clone, listed, check, *changed, key, _enabled, encrypted = host.said
     assert changed == ["", "", ""]  # nothing is delivered yet
+    assert "credentials host key set up" in key
     assert re.search(r"^age1[0-9a-z]{58}$", keygen, re.MULTILINE)
     assert "Cloning into '/srv/vault'" in clone
     assert f"{KEY}\n" in listed

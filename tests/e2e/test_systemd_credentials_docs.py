@@ -71,6 +71,22 @@ def test_the_server_is_exposed_to_little_and_its_socket_is_roots_alone(host: Hos
     assert shown.splitlines() == ["700 root", "600 root"]
 
 
+def test_the_server_itself_can_have_its_key_encrypted(host: Host) -> None:
+    place = f"/run/systemd/system/{SERVER}.service.d/key.conf"
+    host.machine.write(place, f"[Service]\nLoadCredentialEncrypted=tskeyvault-identity:{PATH}\n")
+    host.machine.run("mv", "/etc/tskeyvault/identities", "/etc/tskeyvault/away")
+    host.machine.run("systemctl", "stop", f"{SERVER}.service")
+    try:
+        outcome = host.start(SERVED, documents.units(DOCUMENT)[SERVED])
+        assert outcome.ok, outcome.journal + host.machine.journal(f"{SERVER}.service")
+        assert host.proof(SERVED).sha256 == host.digest()
+    finally:
+        host.machine.run("mv", "/etc/tskeyvault/away", "/etc/tskeyvault/identities")
+        host.machine.run("rm", place)
+        host.machine.run("systemctl", "daemon-reload")
+        host.stop(SERVED, f"{SERVER}.service")
+
+
 BREAKS = {
     "does not listen": f"systemctl disable --now {SERVER}.socket",
     "no socket unit listens": (

@@ -1,6 +1,6 @@
 """Secrets that systemd encrypts for this host, by ``systemd-creds`` (systemd-creds(1))."""
 
-from tskeyvault import process, systemd
+from tskeyvault import names, process, systemd
 from tskeyvault.errors import PluginError
 
 KEYS = ("host", "tpm2", "host+tpm2")
@@ -27,7 +27,9 @@ def seal(name: str, plaintext: bytes, key: str) -> tuple[bytes, str]:
     """
     done = _run("encrypt", f"--name={name}", f"--with-key={key}", "-", "-", given=plaintext)
     if done.status or not done.output.strip():
-        raise PluginError(f"systemd-creds cannot encrypt with key '{key}'", "--with-key chooses another one")
+        said = names.shown(done.errors.strip().rpartition("\n")[2])
+        message = f"systemd-creds cannot encrypt with key '{key}': {said or 'it does not say why'}"
+        raise PluginError(message, "--with-key chooses another one")
     return done.output.encode(), done.errors.strip()
 
 
