@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from support import documents
-from support.containers import Engine, Login
+from support.containers import Engine, Login, served
 from support.host import Host
 from support.systemd import Machine
 
@@ -62,8 +62,8 @@ def compose(docker: Engine, *arguments: str, check: bool = True) -> CompletedPro
 
 def fresh(host: Host, docker: Engine) -> bool:
     """Tell whether the sidecar runs with the newest key, and serves what is behind it."""
-    served = host.machine.run("busybox", "wget", "-qO-", "http://127.0.0.1:11434/").stdout
-    return (docker.login("ts-ollama").sha256, docker.network(BEHIND), served) == (
+    found = served(host.machine)
+    return (docker.login("ts-ollama").sha256, docker.network(BEHIND), found) == (
         host.digest(OLLAMA), docker.network("ts-ollama"), "served\n",
     )  # fmt: skip
 

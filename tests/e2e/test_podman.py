@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from support import documents
-from support.containers import TAILSCALE, Engine, Login
+from support.containers import TAILSCALE, Engine, Login, served
 from support.host import KEY, RUNS, Host, shell
 from support.systemd import Machine
 
@@ -93,8 +93,7 @@ def test_the_key_is_in_memory_and_nowhere_else(host: Host) -> None:
 
 def test_a_port_is_published_by_the_sidecar_and_served_by_the_container_behind_it(host: Host) -> None:
     started(host, "ollama.service")
-    served = host.machine.run("busybox", "wget", "-qO-", "http://127.0.0.1:11434/")
-    assert served.stdout == "served\n"
+    assert served(host.machine) == "served\n"
     look = "nsenter -n -t $(podman inspect -f '{{.State.Pid}}' ts-ollama) ss -tln"
     assert ":11434" in host.machine.run("sh", "-euc", look).stdout
 
@@ -363,8 +362,7 @@ def test_podman_compose_understands_the_fragment_and_starts_it(host: Host) -> No
     try:
         host.machine.run(*compose, "up", "--detach")
         assert podman(host).login("ts-ollama").sha256 == host.digest(OLLAMA)
-        served = host.machine.run("busybox", "wget", "-qO-", "http://127.0.0.1:11434/")
-        assert served.stdout == "served\n"
+        assert served(host.machine) == "served\n"
         host.insert(OLLAMA)
         host.machine.run("sh", "-euc", before)
         host.machine.run(*compose, "up", "--detach", "--force-recreate")

@@ -42,6 +42,12 @@ _STORES = {"podman": ("/var/lib/containers",), "docker": ("/var/lib/docker", "/v
 _PROGRAMS = ("cat", "cut", "echo", "httpd", "sh", "sha256sum", "sleep")
 
 
+def served(machine: Machine) -> str:
+    """Return what the port that the sidecar publishes gives, as soon as the server behind it listens."""
+    fetch = "until busybox wget -qO- http://127.0.0.1:11434/; do sleep 0.05; done"
+    return machine.run("timeout", "30", "sh", "-c", fetch).stdout
+
+
 class Login(NamedTuple):
     """What the stand-in for a Tailscale sidecar was given."""
 
