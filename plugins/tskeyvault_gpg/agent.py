@@ -1,4 +1,4 @@
-"""The gpg-agent of the user's home: whether there is one, and stopping the one that a command has started.
+"""The gpg-agent of the user's home: whether there is one, why there is none, and stopping one that a command has started.
 
 One that stays behind in a unit would keep the key there. Several commands of ours may use the same
 agent: each holds a shared lock of gpg's home, and who started it waits for the others.
@@ -9,16 +9,31 @@ import fcntl
 import os
 import socket
 import time
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from tskeyvault import process
+from tskeyvault.errors import PluginError
+from tskeyvault.names import shown
 
 _SECONDS = 10.0
 _AGAIN = 0.02
+_SENTINEL = b"gnupg_spawn_agent_sentinel.lock"
+"""Held while an agent is started (common/asshelp.c of GnuPG): the process and its host. gpg waits for it without limit."""
+
+
+class Missing(NamedTuple):
+    """Why there is no agent, and what to do."""
+
+    reason: str
+    hint: str
 
 
 class Agent:
-    """The agent for the home *home* (``""``: gpg's default), from now on to :meth:`close`."""
+    """The agent for the home *home* (``""``: gpg's default), from now on to :meth:`close`.
+
+    Raises PluginError where another program starts one and does not get done with that.
+    """
 
     def __init__(self, home: str):
         where = ("--homedir", home) if home else ()
@@ -28,9 +43,12 @@ class Agent:
         self._ours = False
         with contextlib.suppress(OSError):
             self._lock = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        is_there = self.is_there()
         if self._locked(fcntl.LOCK_EX, 0.0):
-            self._ours = not self.is_there()
+            self._ours = not is_there
         self._locked(fcntl.LOCK_SH, _SECONDS)
+        if not is_there:
+            self._wait()
 
     def is_there(self) -> bool:
         """Tell whether an agent answers."""
@@ -42,12 +60,12 @@ class Agent:
                 return False
         return True
 
-    def can_be_had(self) -> bool:
-        """Tell whether an agent answers, once one was started where none was: gpg does so only for a key that it knows."""
+    def missing(self) -> Missing | None:
+        """Return why no agent can be had, once one was started where none was: gpg does so only for a key that it knows."""
         if self.is_there():
-            return True
+            return None
         process.run([*self._gpgconf, "--launch", "gpg-agent"], directory="/", seconds=_SECONDS)
-        return self.is_there()
+        return None if self.is_there() else self._why()
 
     def close(self) -> None:
         """Stop the agent when it was not there before, and nobody's terminal is there to profit from it."""
@@ -57,6 +75,36 @@ class Agent:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def _why(self) -> Missing:
+        home = f"the home of gpg, '{shown(os.fsdecode(self._home))}',"
+        try:
+            room = os.statvfs(self._home)
+        except OSError:
+            return Missing(
+                f"{home} cannot be entered", "it has to exist and be yours; ProtectHome= hides it from a unit"
+            )
+        if room.f_flag & os.ST_RDONLY:
+            hint = "ReadWritePaths= in a unit, or let an agent run before: gpgconf --launch gpg-agent"
+            return Missing(f"{home} is read-only", hint)
+        if not room.f_bfree or (room.f_files and not room.f_ffree):
+            return Missing(f"{home} is on a disk that is full", "make room there")
+        if not os.access(self._home, os.W_OK):
+            return Missing(f"{home} cannot be written by user {os.geteuid()}", "it has to be yours")
+        return Missing(f"{home} is writable, but gpg-agent fails", "gpgconf --launch gpg-agent says more")
+
+    def _wait(self) -> None:
+        """Wait until nobody starts an agent, or the one who did has ended; gpg sees to what they left behind."""
+        path = os.path.join(self._home, _SENTINEL)
+        end = time.monotonic() + _SECONDS
+        while holder := _holder(path):
+            if time.monotonic() >= end:
+                where = shown(os.fsdecode(path))
+                raise PluginError(
+                    f"{holder} holds '{where}', and gpg waits for it",
+                    f"where nothing starts gpg-agent: rm '{where}'",
+                )
+            time.sleep(_AGAIN)
 
     def _directory(self, which: str) -> bytes:
         found = process.run([*self._gpgconf, "--list-dirs", which], directory="/", seconds=_SECONDS)
@@ -75,3 +123,16 @@ class Agent:
             else:
                 return True
         return False
+
+
+def _holder(path: bytes) -> str:
+    """Return who holds gpg's lock *path*, or ``""`` where it is not held (common/dotlock.c of GnuPG)."""
+    try:
+        with open(path, "rb") as file:
+            pid, host, *_ = file.read(512).decode(errors="replace").split("\n")
+        number = int(pid)
+    except (OSError, ValueError):
+        return ""
+    if host != os.uname().nodename:
+        return f"a process of the host '{shown(host)}'"
+    return f"process {number}" if os.path.exists(f"/proc/{number}") else ""

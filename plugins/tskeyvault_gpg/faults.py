@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault_gpg import status
+from tskeyvault_gpg.agent import Missing
 from tskeyvault_gpg.packets import HIDDEN
 from tskeyvault_gpg.status import Line
 
@@ -48,8 +49,8 @@ _BROKEN = {
 class Around(NamedTuple):
     """What gpg does not report, to be asked where it matters."""
 
-    has_agent: Callable[[], bool]
-    """Tells whether a gpg-agent can be had, without which gpg believes to have no secret key at all."""
+    agent: Callable[[], Missing | None]
+    """Tells why no gpg-agent can be had, without which gpg believes to have no secret key at all."""
     tries: Callable[[], int | None]
     """Tells how many tries the PIN of the card has left, where the card says so."""
     cards: Callable[[], Sequence[str]]
@@ -86,10 +87,11 @@ def _reason(lines: Sequence[Line], around: Around) -> tuple[type[VaultError], st
     if locked or status.found(lines, "NEED_PASSPHRASE"):
         found = (LockedError, *(locked or _LOCKED[_NO_PASSPHRASE]))
     elif any(words[0] == "add_keyblock_resource" for words in failures):
-        found = (PluginError, "gpg cannot use its home", "it has to exist and be yours: gpg --list-keys")
+        found = (PluginError, "gpg cannot use its home", _HOME)
     elif status.found(lines, "NO_SECKEY") and not codes and not status.found(lines, "DECRYPTION_KEY"):
         hidden = any(words[0] == HIDDEN for words in status.found(lines, "NO_SECKEY"))
-        found = (_HIDDEN if hidden else _NO_KEY) if around.has_agent() else _NO_AGENT
+        missing = around.agent()
+        found = no_agent(missing) if missing else (_HIDDEN if hidden else _NO_KEY)
     elif broken:
         found = (PluginError, *broken)
     elif any(map(_is_of_agent, codes)):
@@ -99,6 +101,7 @@ def _reason(lines: Sequence[Line], around: Around) -> tuple[type[VaultError], st
     return found
 
 
+_HOME = "it has to exist and be yours, and ProtectHome= hides it from a unit: gpg --list-keys says more"
 _NO_KEY = (LockedError, "not encrypted to a key of yours", "gpg --list-secret-keys shows those you have")
 _HIDDEN = (
     LockedError,
@@ -110,11 +113,11 @@ _NO_USE = (
     "gpg-agent cannot use the secret key",
     "the key or its card may be damaged: gpg --decrypt on the file says more",
 )
-_NO_AGENT = (
-    PluginError,
-    "there is no gpg-agent, and none could be started",
-    "the home of gpg has to be writable for it: gpgconf --launch gpg-agent says more",
-)
+
+
+def no_agent(missing: Missing) -> tuple[type[VaultError], str, str]:
+    """Return what is said where no agent can be had."""
+    return PluginError, f"no gpg-agent can be started: {missing.reason}", missing.hint
 
 
 def _locked(code: int, around: Around) -> tuple[str, str] | None:

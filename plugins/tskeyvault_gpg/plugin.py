@@ -118,8 +118,12 @@ class Plugin:
     @hookimpl
     def vault_own_recipients(self) -> tuple[str, ...]:
         """Return the fingerprints of the user's own keys that can be encrypted to."""
-        found = keys.parse(self._user()[0].listing("--list-secret-keys"))
+        gpg, agent, _ = self._user()
+        found = keys.parse(gpg.listing("--list-secret-keys"))
         own = tuple(key.fingerprint for key in found if not key.problem)
+        if not own and (missing := agent.missing()):
+            kind, message, hint = faults.no_agent(missing)
+            raise kind(message, hint)
         if not own:
             raise LockedError(
                 "you have no gpg key that can be encrypted to", "gpg --full-generate-key makes one"
@@ -175,7 +179,7 @@ class Plugin:
         if plaintext is None:
             tries, numbers = partial(cards.tries, key_ids), partial(cards.numbers, key_ids)
             raise faults.explained(
-                secret.name, lines, faults.Around(agent.can_be_had, tries, numbers, self._table)
+                secret.name, lines, faults.Around(agent.missing, tries, numbers, self._table)
             )
         return plaintext
 

@@ -170,7 +170,7 @@ def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], p
     folder = people.folder / ("too-long-for-a-socket-" * 5)
     folder.mkdir(exist_ok=True)
     who = gpg.clone(people.alice, folder / "home")
-    ours.refused(6, "secret 'a': there is no gpg-agent, and none could be started", "show", "a", who=who)
+    ours.refused(6, "secret 'a': no gpg-agent can be started: the home of gpg", "show", "a", who=who)
 
 
 @pytest.mark.parametrize("which", ["a key of others", "no key"])

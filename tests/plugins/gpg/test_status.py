@@ -4,6 +4,7 @@ import pytest
 
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault_gpg import faults, status
+from tskeyvault_gpg.agent import Missing
 
 DECRYPTED = """\
 ENC_TO 883EB2E75D3E6CC6 1 0
@@ -74,7 +75,7 @@ def test_an_encryption_that_left_somebody_out_is_not_believed() -> None:
         assert not status.is_encrypted(report(text))
 
 
-AROUND = faults.Around(has_agent=lambda: True, tries=lambda: None, cards=lambda: ())
+AROUND = faults.Around(agent=lambda: None, tries=lambda: None, cards=lambda: ())
 
 
 def error(source: int, code: int) -> str:
@@ -121,5 +122,11 @@ def test_a_failure_is_explained(text: str, kind: type[VaultError], message: str)
 
 def test_a_missing_agent_is_no_missing_key() -> None:
     text = "NO_SECKEY 1\nBEGIN_DECRYPTION\nDECRYPTION_FAILED\n"
-    found = faults.explained("a", report(text), AROUND._replace(has_agent=lambda: False))
-    assert (type(found), "there is no gpg-agent" in found.message) == (PluginError, True)
+    found = faults.explained(
+        "a", report(text), AROUND._replace(agent=lambda: Missing("it is read-only", "a hint"))
+    )
+    assert (type(found), found.message, found.hint) == (
+        PluginError,
+        "secret 'a': no gpg-agent can be started: it is read-only",
+        "a hint",
+    )
