@@ -30,6 +30,9 @@ class Order(NamedTuple):
     """Absolute path."""
     files: tuple[File, ...]
     layout: str = "files"
+    units: tuple[str, ...] = ()
+    """Who uses the files; they are restarted when one has changed, or with *reload* reloaded."""
+    reload: bool = False
 
     def path(self, name: str) -> str:
         """Return where readers find the file *name*."""
@@ -71,7 +74,7 @@ def order_of(service: str, directory: str, vault: Vault) -> Order:
     described = vault.settings.service(service)
     if not described.files:
         raise NotFoundError(f"service '{service}' has no files", "its credentials come by LoadCredential=")
-    return Order(service, directory, described.files, described.layout)
+    return Order(service, directory, described.files, described.layout, described.units, described.reload)
 
 
 def single(path: str, file: File) -> Order:
