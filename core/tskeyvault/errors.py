@@ -15,6 +15,7 @@ The hint says what to do next. Neither may ever hold a secret or the text of a f
     ├── IntegrityError         5   swapped, rolled back, damaged, or recipients changed
     ├── PluginError            6   a plugin, program or device failed or broke its contract
     └── DeliveryError          7   could not be written where it should go
+        └── FullError          7   there is no room for it
 """
 
 
@@ -78,3 +79,7 @@ class DeliveryError(VaultError):
     """It could not be written where it should go: exit code 7."""
 
     exit_code = 7
+
+
+class FullError(DeliveryError):
+    """There is no room for it: exit code 7."""

@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Iterator
 
-from .errors import DeliveryError, IntegrityError, NotFoundError, VaultError
+from .errors import DeliveryError, FullError, IntegrityError, NotFoundError, VaultError
 from .names import shown
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -289,4 +289,4 @@ def _explained(error: OSError, name: str) -> VaultError:
     if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
         return IntegrityError(f"{what} leads through a link or through something that is no directory")
     reason = os.strerror(error.errno or errno.EIO).lower()
-    return DeliveryError(f"{what}: {reason}")
+    return (FullError if error.errno == errno.ENOSPC else DeliveryError)(f"{what}: {reason}")

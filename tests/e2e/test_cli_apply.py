@@ -361,7 +361,7 @@ def test_the_memory_is_its_users_alone_and_holds_no_value(runtime: Path) -> None
     (state,) = Path(os.environ["XDG_STATE_HOME"]).glob("tskeyvault/*.delivered.json")
     assert state.stat().st_mode & 0o7777 == 0o600
     (places,) = json.loads(state.read_text()).values()
-    assert places == {name: [[f"{runtime}/{name}", os.geteuid(), False, False]] for name in ("a", "b")}
+    assert places == {name: [[f"{runtime}/{name}", os.geteuid(), False, False, ""]] for name in ("a", "b")}
 
 
 def test_restart_without_systemctl_writes_nothing(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,9 @@ def manifest(runtime: Path, **changes: object) -> dict[str, object]:
     return {"service": "web", "directory": str(runtime), "files": FILES, **changes}
 
 
-def run(*arguments: str | Path) -> Result:
+def run(*arguments: str | Path, command: str = "materialize") -> Result:
     """Run the command, which must never tell a value."""
-    done = run_vault("materialize", *arguments)
+    done = run_vault(command, *arguments)
     for value in (VALUE, OTHER):
         assert value not in done.out + done.err.encode(errors="surrogateescape")
     assert "Traceback" not in done.err
@@ -99,6 +99,59 @@ def test_what_a_manifest_delivers_is_that_of_the_service_of_its_name(tmp_path: P
     assert run("web", "--clean", "--directory", runtime).err == f"vault: removed: {runtime}/tskey\n"
 
 
+ONE: dict[str, object] = {"tskey": {"secret": "t/one"}}
+
+
+def apply(*arguments: str) -> Result:
+    return run(*arguments, command="apply")
+
+
+def test_what_a_manifest_has_delivered_is_brought_up_to_date(tmp_path: Path, runtime: Path) -> None:
+    path = written(tmp_path / "web.json", manifest(runtime, files={"old": {"secret": "t/two"}, **ONE}))
+    assert run("--manifest", path).code == 0
+    assert apply() == apply("web") == apply("--dry-run") == Result(0, b"", "")
+    written(path, manifest(runtime, files={**ONE, "new": {"secret": "t/two"}}))
+    would = f"would write: {runtime}/new\nwould remove: {runtime}/old\n".encode()
+    for done in (apply("--dry-run"), run("--changed"), run("web", "--changed")):
+        assert done == Result(1, would, "")
+    (runtime / "tskey").unlink()
+    done = apply("web")
+    assert done == Result(
+        0, b"", "".join(f"vault: {it}\n" for it in (f"wrote: {runtime}/tskey", f"wrote: {runtime}/new", f"removed: {runtime}/old"))
+    )  # fmt: skip
+    assert (runtime / "new").read_bytes() == OTHER
+    shutil.rmtree(runtime)
+    runtime.mkdir(mode=0o700)
+    assert apply() == Result(0, b"", "")
+    assert apply("web") == Result(0, b"", "vault: service 'web' is not delivered on this host\n")
+
+
+@pytest.mark.parametrize(
+    "how", ["gone", "another directory", "another service", "open to others", "committed"]
+)
+def test_a_manifest_that_is_not_what_it_was_changes_nothing(
+    copy: Path, tmp_path: Path, runtime: Path, how: str
+) -> None:
+    path = written(tmp_path / "web.json", manifest(runtime, files=ONE))
+    assert run("--manifest", path).code == 0
+    (runtime / "tskey").unlink()
+    if how == "committed":
+        (copy / ".git").rename(copy.parent / ".git")
+    changes = {"another directory": {"directory": "/run/x"}, "another service": {"service": "x"}}
+    path.unlink() if how == "gone" else written(path, manifest(runtime, files=ONE, **changes.get(how, {})))
+    if how == "open to others":
+        path.chmod(0o666)
+    done = apply()
+    assert done.err.startswith("vault: service 'web': ")
+    code, said = {
+        "gone": (3, "hint: restart the unit of service 'web'"),
+        "open to others": (2, "can be changed by others"),
+        "committed": (2, "lies in the vault's repository"),
+    }.get(how, (7, f"is not that of {runtime} any more\nhint: restart the unit of service 'web'"))
+    assert (done.code, said in done.err) == (code, True)
+    assert os.listdir(runtime) == [".vault.web"]
+
+
 def test_all_or_none(tmp_path: Path, runtime: Path) -> None:
     files = {"tskey": {"secret": "t/one"}, "other": {"secret": "t/missing"}}
     done = run("--manifest", written(tmp_path / "web.json", manifest(runtime, files=files)))
@@ -112,6 +165,7 @@ REFUSED: dict[str, tuple[dict[str, object] | str, str]] = {
     "a relative directory": ({"directory": "web"}, "directory: not an absolute path without dots"),
     "a directory with dots": ({"directory": "/run/../etc"}, "directory: not an absolute path without dots"),
     "no files": ({"files": {}}, "has no files"),
+    "a unit that is none": ({"units": ["web"]}, "not the name of a service unit"),
     "files in a list": ({"files": [{"secret": "t/one"}]}, "files: is not a table"),
     "a file elsewhere": ({"files": {"/run/other/tskey": {"secret": "t/one"}}}, "is a path"),
     "a file further down": ({"files": {"a/b": {"secret": "t/one"}}}, "is a path"),

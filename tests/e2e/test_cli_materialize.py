@@ -556,7 +556,10 @@ def test_a_full_tmpfs_leaves_the_old_files_and_nothing_else(vault: Made, tmp_pat
     environ = {**os.environ, "RUNTIME_DIRECTORY": str(directory)}
     done = subprocess.run(argv, check=True, capture_output=True, text=True, env=environ)
     assert done.stdout.splitlines() == ["code 7", ".vault.s", "one", "three", "two", VALUE.decode()]
-    assert "no space left on device" in done.stderr
+    assert (
+        f"vault: directory {directory}: no space left on device\nhint: make room: df -h {directory} "
+        in done.stderr
+    )
     assert VALUE.decode() not in done.stderr
 
 

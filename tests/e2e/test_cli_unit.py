@@ -309,6 +309,10 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "somebody else's directory for compose": (("lock", "--for", "compose"), 2, "'/run/lock' is there, and nothing was delivered there for 'lock'"),
     "generations for compose": (("ts-sets", "--for", "compose"), 2, "--for compose knows no layout 'generations'"),
     "generations for NixOS": (("sets", "--for", "nixos"), 2, "--for nixos knows no layout 'generations'"),
+    "a root without installing": (("ts-ai", "--for", "quadlet", "--root", "/x"), 2, "go with --install or --uninstall"),
+    "a yes to nothing": (("ts-ai", "--for", "quadlet", "--yes"), 2, "go with --install or --uninstall"),
+    "a time to take away": (("ts-ai", "--for", "quadlet", "--uninstall", "--timeout", "5"), 2, "--timeout"),
+    "a time for NixOS": (("sets", "--for", "nixos", "--timeout", "5"), 2, "services.vault-materialize.timeout"),
     "no time": (("ts-ai", "--for", "quadlet", "--timeout", "0"), 2, "--timeout"),
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from support.host import DOCUMENT, KEY, Host
 from support.vaults import made_key, make_vault, run_vault
 from tskeyvault import local
 from tskeyvault.binding import Binding
+from tskeyvault.materialize import manifest
 from tskeyvault_hooks import allow
 
 README, FORMAT, HOOKS, TUTORIAL = "README.md", "docs/format.md", "docs/hooks.md", "docs/plugins.md"
@@ -150,7 +151,9 @@ def test_the_format_is_what_is_written(tmp_path: Path) -> None:
     head = (made.directory / "secrets/tailscale/container-key.age").read_bytes()
     assert stanza.splitlines()[0].encode() in head.splitlines()
     assert allow.render(allow.parse(allowed.encode())) == allowed.encode()
-    binding, state = (json.loads(text) for text in documents.texts(FORMAT, "json"))
+    *others, ordered = documents.texts(FORMAT, "json")
+    assert manifest.parse(ordered.encode(), "the page").units == ("web.service",)
+    binding, state = map(json.loads, others)
     assert set(binding) == set(Binding._fields)
     (kept,) = Path(os.environ["XDG_STATE_HOME"]).glob("tskeyvault/*.json")
     assert set(json.loads(kept.read_text())) == set(state)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support import documents, needs
-from support.host import RUNS, Host, shell
+from support.host import RUNS, VAULT, Host, shell
 from support.nixos import Evaluated, Nix, unit_file
 
 AFTER = [text for text in documents.texts("docs/nixos.md", "nix") if text.startswith("# after\n")]
@@ -99,6 +99,13 @@ def test_a_service_gets_its_keys_and_whoever_reads_them_too_restarts_with_it(nix
     settled(nixos, "web-worker.service")
     for unit in ("web.service", "web-worker.service"):
         assert nixos.proof(unit).sha256 == nixos.digest("tailscale/web-key") != before
+    nixos.insert("tailscale/web-key")
+    applied = nixos.vault("--vault", VAULT, "apply", "--restart")
+    wrote = "".join(f"vault: wrote: /run/web/{name}\n" for name in ("tskey", "web.env"))
+    assert applied == f"{wrote}vault: restarted: web.service\n"
+    settled(nixos, "web-worker.service")
+    assert nixos.proof("web-worker.service").sha256 == nixos.digest("tailscale/web-key")
+    assert nixos.vault("--vault", VAULT, "apply", "--restart") == ""
     nixos.machine.run("systemctl", "stop", "web.service")
     assert not is_active(nixos, "web-worker.service")
     assert not nixos.machine.path("/run/web").exists()

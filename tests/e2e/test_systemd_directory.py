@@ -18,7 +18,9 @@ def test_the_old_files_stand_when_tmpfs_is_full(host: Host, name: str, limit: st
     old = ("tskey", "sidecar.env") if limit.startswith("nr") else ("tskey", "sidecar.env", "other")
     shell(host.machine, f"cd {directory}; for file in {' '.join(old)}; do printf old > $file; done")
     outcome = start(host, name, "User=root", command=f"materialize sidecar --directory {directory}")
-    assert_refused(host, name, outcome, 7, "no space left on device")
+    assert_refused(
+        host, name, outcome, 7, f"directory {directory}: no space left on device", f"df -i {directory}"
+    )
     assert contents(host.machine.path(directory)) == dict.fromkeys(old, "old")
 
 

@@ -18,7 +18,10 @@ from .materialize import SECONDS, seconds
 def arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "services", nargs="*", metavar="SERVICE", help="a service of vault.toml (default: all delivered here)"
+        "services",
+        nargs="*",
+        metavar="SERVICE",
+        help="a service of vault.toml or of a manifest (default: all delivered here)",
     )
     parser.add_argument(
         "--restart", action="store_true", help="restart or reload the units of services that changed"
@@ -54,10 +57,11 @@ def delivered(
 ) -> tuple[Mapping[str, Sequence[Place]], list[Report]]:
     """Return where the services *wanted*, or all, are delivered now, and which are not safe there any more.
 
-    Raises NotFoundError for one that is not in ``vault.toml``.
+    Raises NotFoundError for one that is neither in ``vault.toml`` nor delivered.
     """
     for name in wanted:
-        vault.settings.service(name)
+        if not memory.services.get(names.component(name, "service")):
+            vault.settings.service(name)
     found: dict[str, Sequence[Place]] = {}
     unsafe = []
     for name in dict.fromkeys(wanted or memory.services):
@@ -66,7 +70,7 @@ def delivered(
         except VaultError as error:
             unsafe.append(Report(name, error=error))
             continue
-        if places and name not in vault.settings.services:
+        if name not in vault.settings.services and not all(it.manifest for it in places):
             terminal.warn(f"service '{name}' is not in vault.toml any more: its unit will not start again")
         if places:
             found[name] = places

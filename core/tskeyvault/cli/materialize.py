@@ -80,8 +80,9 @@ def _deliver(vault: Vault, options: Namespace) -> int:
         ready = service.check(vault, order, allow_disk=options.allow_disk)
         terminal.say(f"can be delivered to {order.directory}: {', '.join(ready)}")
         return 0
-    if options.service:
-        _remember(vault, order, allow_disk=options.allow_disk)
+    if order.service:
+        manifest_path = os.path.abspath(options.manifest) if options.manifest else ""
+        _remember(vault, order, manifest_path, allow_disk=options.allow_disk)
     done = service.materialize(vault, order, allow_disk=options.allow_disk)
     written, kept = (map(order.path, some) for some in (done.written, done.kept))
     for verb, paths in (("wrote", written), ("already right", kept), ("removed", done.removed)):
@@ -90,14 +91,14 @@ def _deliver(vault: Vault, options: Namespace) -> int:
     return 0
 
 
-def _remember(vault: Vault, order: service.Order, *, allow_disk: bool) -> None:
+def _remember(vault: Vault, order: Order, path: str, *, allow_disk: bool) -> None:
     """Let ``vault apply`` know, before anything is written; a service starts without that too."""
     try:
         memory = Deliveries(vault, os.environ)
         waiting = memory.is_waiting(order.service, order.directory)
         if waiting:
-            waiting = not _starts(vault.settings.service(order.service).units)
-        memory.remember(order.service, order.directory, allow_disk=allow_disk, waiting=waiting)
+            waiting = not _starts(order.units)
+        memory.remember(order.service, order.directory, allow_disk=allow_disk, waiting=waiting, manifest=path)
     except VaultError as error:
         terminal.warn(f"{error.message}: vault apply will leave service '{order.service}' alone")
 
@@ -126,12 +127,13 @@ def _changed(options: Namespace) -> int:
     ):
         memory = Deliveries(vault, os.environ)
         if options.service:
-            vault.settings.service(options.service)
             known = (
                 []
                 if options.directory
                 else apply.places_of(options.service, memory.services.get(options.service, []))
             )
+            if not known:
+                vault.settings.service(options.service)
             directory = service.directory_of(options.service, options.directory or "", os.environ)
             places = {options.service: known or [Place(directory, -1, options.allow_disk, waiting=False)]}
             reports = apply.look(vault, places, restart=False)

@@ -228,6 +228,11 @@ def _refuse_misplaced(options: Namespace) -> None:
     own = {"systemd": {"unit", "systemd"}, "nixos": {"unit"}}.get(options.kind, {"quadlet"})
     if any(it for kind, several in given.items() if kind not in own for it in several):
         raise UsageError(f"an option that does not go with --for {options.kind}", "vault unit --help")
+    if (options.root != "/" or options.yes) and not (options.install or options.uninstall):
+        raise UsageError("--root and --yes go with --install or --uninstall", "vault unit --help")
+    if options.timeout != order.SECONDS and (options.uninstall or options.kind == "nixos"):
+        hint = "services.vault-materialize.timeout says it on NixOS"
+        raise UsageError("--timeout is for what materialize is called in, which is not written here", hint)
 
 
 def _seconds(text: str) -> int:

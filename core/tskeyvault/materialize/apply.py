@@ -11,7 +11,7 @@ from tskeyvault.errors import DeliveryError, NotFoundError, VaultError
 from tskeyvault.names import Reference, shown
 from tskeyvault.vault import Vault
 
-from . import place, service, units
+from . import manifest, place, service, units
 from .delivered import Deliveries, Place
 from .service import Order
 
@@ -78,8 +78,9 @@ def look(vault: Vault, places: Mapping[str, Sequence[Place]], *, restart: bool) 
 
     With *restart* it is also found out which units are to be restarted.
     """
-    orders = {name: [_order(vault, name, it) for it in found] for name, found in places.items()}
-    plaintexts, failed = _read(vault, orders)
+    orders, failed = _orders(vault, places)
+    plaintexts, unread = _read(vault, orders)
+    failed |= unread
     reports = []
     for name, found in places.items():
         try:
@@ -88,7 +89,7 @@ def look(vault: Vault, places: Mapping[str, Sequence[Place]], *, restart: bool) 
             deliveries = [
                 _delivery(order, it, plaintexts) for order, it in zip(orders[name], found, strict=True)
             ]
-            reports.append(_report(vault, name, deliveries, restart=restart))
+            reports.append(_report(name, deliveries, restart=restart))
         except VaultError as error:
             reports.append(Report(name, error=error))
     return reports
@@ -113,12 +114,44 @@ def restart(memory: Deliveries, reports: Sequence[Report]) -> list[Report]:
     return [it if it.error else _settled(memory, it, failing) for it in reports]
 
 
+def _orders(
+    vault: Vault, places: Mapping[str, Sequence[Place]]
+) -> tuple[dict[str, list[Order]], dict[str, VaultError]]:
+    """Return what is to be delivered of each service in its *places*, and why there is nothing of a service."""
+    orders: dict[str, list[Order]] = {}
+    failed: dict[str, VaultError] = {}
+    for name, found in places.items():
+        try:
+            orders[name] = [_order(vault, name, it) for it in found]
+        except VaultError as error:
+            failed[name] = error
+    return orders, failed
+
+
 def _order(vault: Vault, name: str, where: Place) -> Order:
     """Return what the service *name* gets: nothing when ``vault.toml`` does not know it, or its files, any more."""
+    if where.manifest:
+        return _ordered_by_manifest(vault, name, where)
     described = vault.settings.services.get(name)
-    if described is None or not described.files:
+    if described is None:
         return Order(name, where.directory, ())
+    if not described.files:
+        return Order(name, where.directory, (), units=described.units, reload=described.reload)
     return service.order_of(name, where.directory, vault)
+
+
+def _ordered_by_manifest(vault: Vault, name: str, where: Place) -> Order:
+    manifest.refuse_committed(where.manifest, vault.directory)
+    try:
+        order = manifest.read(where.manifest)
+    except NotFoundError as error:
+        raise NotFoundError(error.message, f"restart the unit of service '{name}'") from None
+    if (order.service, order.directory) != (name, where.directory):
+        raise DeliveryError(
+            f"'{shown(where.manifest)}' is not that of {shown(where.directory)} any more",
+            f"restart the unit of service '{name}'",
+        )
+    return order
 
 
 def _read(
@@ -147,14 +180,15 @@ def _delivery(order: Order, where: Place, plaintexts: Mapping[Reference, bytes])
     return Delivery(order, where, contents, tuple(map(order.path, changed)), tuple(removed))
 
 
-def _report(vault: Vault, name: str, deliveries: Collection[Delivery], *, restart: bool) -> Report:
-    described = vault.settings.services.get(name)
-    if described is None:  # so nothing says which its units are
-        return Report(name, tuple(deliveries))
+def _report(name: str, deliveries: Sequence[Delivery], *, restart: bool) -> Report:
     due = any(it.changed or it.removed or it.place.waiting for it in deliveries)
+    # Of a service that is gone nothing says which its units are.
+    described = [it.order for it in deliveries if it.order.files or it.order.units]
+    listed = dict.fromkeys(unit for order in described for unit in order.units)
     directories = tuple(it.place.directory for it in deliveries)
-    using = units.using(units.Delivery(name, directories), described.units) if restart and due else ()
-    return Report(name, tuple(deliveries), tuple(using), described.reload)
+    asked = restart and due and described
+    using = units.using(units.Delivery(name, directories), tuple(listed)) if asked else ()
+    return Report(name, tuple(deliveries), tuple(using), any(order.reload for order in described))
 
 
 def _write(vault: Vault, memory: Deliveries, report: Report) -> Report:
@@ -182,4 +216,6 @@ def _settled(memory: Deliveries, report: Report, failing: Collection[str]) -> Re
 
 
 def _remember(memory: Deliveries, name: str, where: Place, *, waiting: bool) -> None:
-    memory.remember(name, where.directory, allow_disk=where.allow_disk, waiting=waiting)
+    memory.remember(
+        name, where.directory, allow_disk=where.allow_disk, waiting=waiting, manifest=where.manifest
+    )

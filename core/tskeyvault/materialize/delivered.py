@@ -14,6 +14,8 @@ from . import place
 
 MAX_SIZE = 8 << 20
 """Bytes of the file."""
+_OLD = 4
+"""Fields of a place before there were manifests among them."""
 
 
 class Place(NamedTuple):
@@ -26,6 +28,8 @@ class Place(NamedTuple):
     allow_disk: bool
     waiting: bool
     """Whether files were changed there that the service's units were not restarted for."""
+    manifest: str = ""
+    """The file that says what the service gets, or ``""`` for ``vault.toml``."""
 
 
 class Deliveries:
@@ -53,7 +57,9 @@ class Deliveries:
         """Tell whether units of *service* have yet to hear of a change in *directory*."""
         return any(it.waiting for it in self.services.get(service, []) if it.directory == directory)
 
-    def remember(self, service: str, directory: str, *, allow_disk: bool, waiting: bool) -> None:
+    def remember(
+        self, service: str, directory: str, *, allow_disk: bool, waiting: bool, manifest: str = ""
+    ) -> None:
         """Remember that *service* is delivered to *directory*, and forget its places that are no directories any more.
 
         Raises DeliveryError.
@@ -63,7 +69,7 @@ class Deliveries:
                 owner = place.owner(opened)
         except VaultError:
             return  # so it cannot be delivered to, as is told in a moment
-        new = Place(directory, owner, allow_disk, waiting)
+        new = Place(directory, owner, allow_disk, waiting, manifest)
         known = self.services.get(service, [])
         if new in known and all(map(_is_there, known)):
             return
@@ -110,10 +116,10 @@ class Deliveries:
 
 
 def _place(entry: list[object]) -> Place:
-    directory, owner, allow_disk, waiting = entry
-    if not isinstance(directory, str) or not isinstance(owner, int):
+    directory, owner, allow_disk, waiting, manifest = entry if len(entry) > _OLD else (*entry, "")
+    if not isinstance(directory, str) or not isinstance(owner, int) or not isinstance(manifest, str):
         raise TypeError
-    return Place(directory, owner, allow_disk is True, waiting is True)
+    return Place(directory, owner, allow_disk is True, waiting is True, manifest)
 
 
 def _is_there(it: Place) -> bool:

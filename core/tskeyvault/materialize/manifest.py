@@ -17,7 +17,7 @@ from .service import Order
 MAX_SIZE = 1 << 20
 """Bytes of a manifest."""
 
-_KEYS = ("service", "directory", "files")
+_KEYS = ("service", "directory", "files", "units", "reload")
 
 
 def read(path: str) -> Order:
@@ -42,7 +42,7 @@ def parse(data: bytes, where: str) -> Order:
         {"service": "web", "directory": "/run/web",
          "files": {"tskey": {"secret": "tailscale/key", "mode": "0400"}}}
 
-    A file has the keys that it may have in ``vault.toml``. Raises ConfigError for anything else.
+    A file has the keys that it may have in ``vault.toml``, and so have ``units`` and ``reload``. Raises ConfigError for anything else.
     """
     entries = toml.table(_json(data, where), where)
     toml.known(entries, _KEYS, where)
@@ -53,7 +53,13 @@ def parse(data: bytes, where: str) -> Order:
     files = toml.table(entries.get("files"), f"{where} files")
     if not files:
         raise ConfigError(f"{where}: has no files")
-    return Order(service, directory, tuple(_file(name, value, where) for name, value in files.items()))
+    return Order(
+        service,
+        directory,
+        files=tuple(_file(name, value, where) for name, value in files.items()),
+        units=services.units(service, entries, where),
+        reload=toml.truth(entries, "reload", where),
+    )
 
 
 def refuse_committed(path: str, vault: str) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from tskeyvault import names
-from tskeyvault.errors import DeliveryError, NotFoundError, UsageError
+from tskeyvault.errors import DeliveryError, FullError, NotFoundError, UsageError
 from tskeyvault.names import Reference
 from tskeyvault.plugins import is_housed
 from tskeyvault.services import File
@@ -30,6 +30,9 @@ class Order(NamedTuple):
     """Absolute path."""
     files: tuple[File, ...]
     layout: str = "files"
+    units: tuple[str, ...] = ()
+    """Who uses the files; they are restarted when one has changed, or with *reload* reloaded."""
+    reload: bool = False
 
     def path(self, name: str) -> str:
         """Return where readers find the file *name*."""
@@ -73,7 +76,7 @@ def order_of(service: str, directory: str, vault: Vault) -> Order:
         raise NotFoundError(
             f"service '{service}' has no files", "its credentials come by LoadCredentialEncrypted="
         )
-    return Order(service, directory, described.files, described.layout)
+    return Order(service, directory, described.files, described.layout, described.units, described.reload)
 
 
 def single(path: str, file: File) -> Order:
@@ -139,26 +142,35 @@ def write(vault: Vault, order: Order, contents: Mapping[str, bytes], *, allow_di
             runtime = order.service and (below or order.service)
             hint = f"RuntimeDirectory={runtime} in the unit makes it" if runtime else "make it first"
             raise DeliveryError(f"directory {names.shown(order.directory)}: {error.message}", hint) from None
-        info = os.fstat(directory)
+        try:
+            return _write(vault, order, contents, directory)
+        except FullError:
+            where = names.shown(order.directory)
+            hint = f"make room: df -h {where} shows what is left of it, and df -i {where} how many files"
+            raise FullError(f"directory {where}: no space left on device", hint) from None
 
-        def parcels(where: int) -> list[Parcel]:
-            targets = _targets(order, where, info)
-            return [
-                Parcel(target, partial(_write, vault, file, contents[file.name]))
-                for file, target in zip(order.files, targets, strict=True)
-            ]
 
-        if order.layout == "generations":
-            written = generations.deliver(directory, order.service, parcels)
-            if record.is_written(directory, order.service):
-                deliver.clean(directory, order.service)
-            return written
-        written = deliver.deliver(directory, order.service, parcels(directory))
-        if order.service and generations.is_delivered(directory, order.service):
-            if not written:  # the service is gone from vault.toml, and is known here should it come back
-                record.write(directory, order.service, {}, {})
-            generations.clean(directory, order.service)
+def _write(vault: Vault, order: Order, contents: Mapping[str, bytes], directory: int) -> list[str]:
+    info = os.fstat(directory)
+
+    def parcels(where: int) -> list[Parcel]:
+        targets = _targets(order, where, info)
+        return [
+            Parcel(target, partial(_stage, vault, file, contents[file.name]))
+            for file, target in zip(order.files, targets, strict=True)
+        ]
+
+    if order.layout == "generations":
+        written = generations.deliver(directory, order.service, parcels)
+        if record.is_written(directory, order.service):
+            deliver.clean(directory, order.service)
         return written
+    written = deliver.deliver(directory, order.service, parcels(directory))
+    if order.service and generations.is_delivered(directory, order.service):
+        if not written:  # the service is gone from vault.toml, and is known here should it come back
+            record.write(directory, order.service, {}, {})
+        generations.clean(directory, order.service)
+    return written
 
 
 def changed(order: Order, contents: Mapping[str, bytes], *, allow_disk: bool) -> list[str]:
@@ -216,7 +228,7 @@ def _targets(order: Order, directory: int, around: os.stat_result) -> list[Targe
     return targets
 
 
-def _write(vault: Vault, file: File, content: bytes, target: Target) -> str:
+def _stage(vault: Vault, file: File, content: bytes, target: Target) -> str:
     """Let the secret's own plugin write; a file of several secrets is the core's."""
     if file.secret is None or is_housed(file.secret.plugin):
         return default.vault_materialize(content, target)

@@ -39,7 +39,7 @@ def using(delivery: Delivery, listed: tuple[str, ...]) -> list[str]:
     if not found:
         raise DeliveryError(
             "none of its units is on this host",
-            f'units = ["…"] in [services.{delivery.service}] of vault.toml names them',
+            f"'units' of service '{delivery.service}' names them, in vault.toml or the manifest",
         )
     for name, properties in found.items():
         if not _gets(properties, delivery):
