@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from support import warm
+
 SOURCES = Path(__file__).parents[2]
 """The checkout: its ``core``, ``plugins`` and ``hooks`` are what is run."""
 
-PATH = os.pathsep.join(str(SOURCES / part) for part in ("core", "plugins", "hooks"))
+PATH = warm.PATH
 """Of the packages of the checkout."""
 
 SECONDS = 60
@@ -43,7 +45,11 @@ def run_vault(
     cwd: Path | None = None,
 ) -> Result:
     """Run ``vault`` with the test's environment, and *env* over it, without a terminal."""
-    return run_python("-m", "tskeyvault", *arguments, input=input, env=env, cwd=cwd)
+    environment = _environment(env)
+    if not warm.is_as_usual(environment):
+        return run_python("-m", "tskeyvault", *arguments, input=input, env=env, cwd=cwd)
+    code, out, err = warm.run(list(map(str, arguments)), input, environment, cwd, SECONDS)
+    return Result(code, out, err.decode(errors="surrogateescape"))
 
 
 def run_python(
@@ -53,18 +59,21 @@ def run_python(
     cwd: Path | None = None,
 ) -> Result:
     """Run this Python with the checkout's packages; a PYTHONPATH in *env* comes after them."""
-    environment = {**os.environ, **(env or {})}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [PATH, (env or {}).get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, *arguments],
         input=input,
         capture_output=True,
-        env=environment,
+        env=_environment(env),
         cwd=cwd,
         timeout=SECONDS,
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr.decode(errors="surrogateescape"))
+
+
+def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [PATH, (env or {}).get("PYTHONPATH")]))
+    return {**os.environ, **(env or {}), "PYTHONPATH": path}
 
 
 def made_key() -> bytes:
