@@ -65,7 +65,10 @@ class Agent:
         if self.is_there():
             return None
         process.run([*self._gpgconf, "--launch", "gpg-agent"], directory="/", seconds=_SECONDS)
-        return None if self.is_there() else self._why()
+        if self.is_there():
+            return None
+        other = Missing("its home is in order, but it fails", "gpgconf --launch gpg-agent says more")
+        return self.trouble() or other
 
     def close(self) -> None:
         """Stop the agent when it was not there before, and nobody's terminal is there to profit from it."""
@@ -76,22 +79,24 @@ class Agent:
             os.close(self._lock)
             self._lock = -1
 
-    def _why(self) -> Missing:
-        home = f"the home of gpg, '{shown(os.fsdecode(self._home))}',"
+    def trouble(self) -> Missing | None:
+        """Return what keeps gpg and an agent from working in its home, or None."""
+        home = f"its home '{shown(os.fsdecode(self._home))}'"
+        yours = "it has to exist and be yours; ProtectHome= hides it from a unit"
         try:
             room = os.statvfs(self._home)
+        except FileNotFoundError:
+            return Missing(f"{home} is not there", yours)
         except OSError:
-            return Missing(
-                f"{home} cannot be entered", "it has to exist and be yours; ProtectHome= hides it from a unit"
-            )
+            return Missing(f"{home} cannot be entered by user {os.geteuid()}", yours)
         if room.f_flag & os.ST_RDONLY:
             hint = "ReadWritePaths= in a unit, or let an agent run before: gpgconf --launch gpg-agent"
             return Missing(f"{home} is read-only", hint)
         if not room.f_bfree or (room.f_files and not room.f_ffree):
             return Missing(f"{home} is on a disk that is full", "make room there")
-        if not os.access(self._home, os.W_OK):
-            return Missing(f"{home} cannot be written by user {os.geteuid()}", "it has to be yours")
-        return Missing(f"{home} is writable, but gpg-agent fails", "gpgconf --launch gpg-agent says more")
+        if not os.access(self._home, os.W_OK | os.X_OK):
+            return Missing(f"{home} cannot be written by user {os.geteuid()}", yours)
+        return None
 
     def _wait(self) -> None:
         """Wait until nobody starts an agent, or the one who did has ended; gpg sees to what they left behind."""

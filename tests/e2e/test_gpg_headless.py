@@ -161,7 +161,7 @@ def test_a_missing_pinentry_is_named(host: tuple[Shared, Person], people: Team) 
 def test_a_home_that_is_not_there_is_named(host: tuple[Shared, Person], tmp_path: Path) -> None:
     ours, who = host
     gone = who._replace(home=tmp_path / "gone")
-    ours.refused(6, "secret 'a': gpg cannot use its home", "show", "a", who=gone)
+    ours.refused(6, "secret 'a': gpg cannot work: its home", "show", "a", who=gone)
 
 
 def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], people: Team) -> None:
@@ -170,7 +170,9 @@ def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], p
     folder = people.folder / ("too-long-for-a-socket-" * 5)
     folder.mkdir(exist_ok=True)
     who = gpg.clone(people.alice, folder / "home")
-    ours.refused(6, "secret 'a': no gpg-agent can be started: the home of gpg", "show", "a", who=who)
+    ours.refused(
+        6, "secret 'a': no gpg-agent can be started: its home is in order, but it fails", "show", "a", who=who
+    )
 
 
 @pytest.mark.parametrize("which", ["a key of others", "no key"])
