@@ -68,6 +68,9 @@ class Agent:
         if self.is_there():
             return None
         other = Missing("its home is in order, but it fails", "gpgconf --launch gpg-agent says more")
+        if os.path.exists(lock := os.path.join(self._home, _SENTINEL)):
+            where = shown(os.fsdecode(lock))
+            other = Missing(f"its lock '{where}' is damaged", f"where nothing starts gpg-agent: rm '{where}'")
         return self.trouble() or other
 
     def close(self) -> None:
