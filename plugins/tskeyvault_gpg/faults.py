@@ -136,10 +136,8 @@ def _locked(code: int, around: Around) -> tuple[str, str] | None:
         return _wrong_pin(around.tries())
     if code & _CODE == _NO_CARD:
         card = " or ".join(around.cards()) or "that has the key"
-        return (
-            "the card with the key is not inserted",
-            f"insert the card {card}: gpg --card-status shows what is there",
-        )
+        hint = f"insert the card {card}, or end what uses it: gpg --card-status shows what is there"
+        return "the card with the key is not inserted, or another program uses it", hint
     return _LOCKED.get(code & _CODE)
 
 

@@ -215,7 +215,7 @@ def test_the_last_try_is_only_spent_when_the_user_says_so(desk: Desk, tmp_path: 
 # What is missing.
 
 
-NOT_INSERTED = "the card with the key is not inserted\nhint: insert the card FFFE 00000001"
+NOT_INSERTED = "the card with the key is not inserted, or another program uses it\nhint: insert the card FFFE 00000001, or"
 
 
 def test_a_card_that_is_not_inserted_is_named_and_another_gets_no_pin(desk: Desk, tmp_path: Path) -> None:
@@ -231,6 +231,20 @@ def test_a_card_that_is_not_inserted_is_named_and_another_gets_no_pin(desk: Desk
     assert done.code == 4
     assert NOT_INSERTED in done.err
     assert other.verifies == 0
+
+
+def test_a_reader_that_another_program_holds_is_told(
+    desk: Desk, plugged: Plugged[OpenPGPCard], tmp_path: Path
+) -> None:
+    code = "from smartcard import scard as s; c = s.SCardEstablishContext(0)[1]; import sys\n"
+    code += "print(s.SCardConnect(c, s.SCardListReaders(c, [])[1][0], s.SCARD_SHARE_SHARED, 3)[0]); sys.stdin.read()"
+    holding = desk.pcscd.start(sys.executable, "-uc", code)
+    assert holding.stdout
+    assert holding.stdout.readline() == b"0\n"
+    done = desk.vault("show", SECRETS[0], env=with_file(tmp_path, RIGHT))
+    holding.communicate(timeout=SECONDS)
+    assert (done.code, plugged.verifies) == (4, 0)
+    assert NOT_INSERTED in done.err
 
 
 def test_without_pcscd_the_card_is_what_is_missing(desk: Desk, tmp_path: Path) -> None:
