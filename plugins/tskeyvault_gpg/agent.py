@@ -7,7 +7,10 @@ agent: each holds a shared lock of gpg's home, and who started it waits for the 
 import contextlib
 import fcntl
 import os
+import select
+import signal
 import socket
+import struct
 import time
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -18,6 +21,8 @@ from tskeyvault.names import shown
 
 _SECONDS = 10.0
 _AGAIN = 0.02
+_MOMENT = 2.0
+_CREDENTIALS = struct.Struct("iII")
 _SENTINEL = b"gnupg_spawn_agent_sentinel.lock"
 """Held while an agent is started (common/asshelp.c of GnuPG): the process and its host. gpg waits for it without limit."""
 
@@ -39,6 +44,7 @@ class Agent:
         where = ("--homedir", home) if home else ()
         self._gpgconf = [process.find("gpgconf") or "gpgconf", *where]
         self._home = self._directory("homedir")
+        self._socket = self._directory("agent-socket")
         self._lock = -1
         self._ours = False
         with contextlib.suppress(OSError):
@@ -52,13 +58,7 @@ class Agent:
 
     def is_there(self) -> bool:
         """Tell whether an agent answers."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_SECONDS)
-            try:
-                connection.connect(self._directory("agent-socket"))
-            except OSError:
-                return False
-        return True
+        return _listener(self._socket) > 0
 
     def missing(self) -> Missing | None:
         """Return why no agent can be had, once one was started where none was: gpg does so only for a key that it knows."""
@@ -76,11 +76,25 @@ class Agent:
     def close(self) -> None:
         """Stop the agent when it was not there before, and nobody's terminal is there to profit from it."""
         if self._ours and not os.isatty(0) and self._locked(fcntl.LOCK_EX, _SECONDS):
-            process.run([*self._gpgconf, "--kill", "gpg-agent"], directory="/", seconds=_SECONDS)
+            self._stop()
         self._ours = False
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def _stop(self) -> None:
+        """Stop the agent, and its scdaemon where that does not end with it: it would keep the reader, and the PIN verified."""
+        scdaemon = -1
+        with contextlib.suppress(OSError):
+            if pid := _listener(os.path.join(os.path.dirname(self._socket), b"S.scdaemon")):
+                scdaemon = os.pidfd_open(pid)
+        process.run([*self._gpgconf, "--kill", "gpg-agent"], directory="/", seconds=_SECONDS)
+        if scdaemon >= 0:
+            if not _ends(scdaemon):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(scdaemon, signal.SIGKILL)
+                _ends(scdaemon)
+            os.close(scdaemon)
 
     def trouble(self) -> Missing | None:
         """Return what keeps gpg and an agent from working in its home, or None."""
@@ -131,6 +145,24 @@ class Agent:
             else:
                 return True
         return False
+
+
+def _ends(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(_MOMENT * 1000))
+
+
+def _listener(path: bytes) -> int:
+    """Return the process that listens at the socket *path*, or 0."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_SECONDS)
+        try:
+            connection.connect(path)
+            found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        except OSError:
+            return 0
+    return int(_CREDENTIALS.unpack(found)[0])
 
 
 def _holder(path: bytes) -> str:
