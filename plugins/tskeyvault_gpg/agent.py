@@ -7,7 +7,10 @@ agent: each holds a shared lock of gpg's home, and who started it waits for the 
 import contextlib
 import fcntl
 import os
+import select
+import signal
 import socket
+import struct
 import time
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -18,6 +21,8 @@ from tskeyvault.names import shown
 
 _SECONDS = 10.0
 _AGAIN = 0.02
+_MOMENT = 2.0
+_CREDENTIALS = struct.Struct("iII")
 _SENTINEL = b"gnupg_spawn_agent_sentinel.lock"
 """Held while an agent is started (common/asshelp.c of GnuPG): the process and its host. gpg waits for it without limit."""
 
@@ -39,6 +44,7 @@ class Agent:
         where = ("--homedir", home) if home else ()
         self._gpgconf = [process.find("gpgconf") or "gpgconf", *where]
         self._home = self._directory("homedir")
+        self._socket = self._directory("agent-socket")
         self._lock = -1
         self._ours = False
         with contextlib.suppress(OSError):
@@ -52,46 +58,62 @@ class Agent:
 
     def is_there(self) -> bool:
         """Tell whether an agent answers."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_SECONDS)
-            try:
-                connection.connect(self._directory("agent-socket"))
-            except OSError:
-                return False
-        return True
+        return _listener(self._socket) > 0
 
     def missing(self) -> Missing | None:
         """Return why no agent can be had, once one was started where none was: gpg does so only for a key that it knows."""
         if self.is_there():
             return None
         process.run([*self._gpgconf, "--launch", "gpg-agent"], directory="/", seconds=_SECONDS)
-        return None if self.is_there() else self._why()
+        if self.is_there():
+            return None
+        other = Missing("its home is in order, but it fails", "gpgconf --launch gpg-agent says more")
+        if os.path.exists(lock := os.path.join(self._home, _SENTINEL)):
+            where = shown(os.fsdecode(lock))
+            other = Missing(f"its lock '{where}' is damaged", f"where nothing starts gpg-agent: rm '{where}'")
+        return self.trouble() or other
 
     def close(self) -> None:
         """Stop the agent when it was not there before, and nobody's terminal is there to profit from it."""
         if self._ours and not os.isatty(0) and self._locked(fcntl.LOCK_EX, _SECONDS):
-            process.run([*self._gpgconf, "--kill", "gpg-agent"], directory="/", seconds=_SECONDS)
+            self._stop()
         self._ours = False
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
-    def _why(self) -> Missing:
-        home = f"the home of gpg, '{shown(os.fsdecode(self._home))}',"
+    def _stop(self) -> None:
+        """Stop the agent, and its scdaemon where that does not end with it: it would keep the reader, and the PIN verified."""
+        scdaemon = -1
+        with contextlib.suppress(OSError):
+            if pid := _listener(os.path.join(os.path.dirname(self._socket), b"S.scdaemon")):
+                scdaemon = os.pidfd_open(pid)
+        process.run([*self._gpgconf, "--kill", "gpg-agent"], directory="/", seconds=_SECONDS)
+        if scdaemon >= 0:
+            if not _ends(scdaemon):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(scdaemon, signal.SIGKILL)
+                _ends(scdaemon)
+            os.close(scdaemon)
+
+    def trouble(self) -> Missing | None:
+        """Return what keeps gpg and an agent from working in its home, or None."""
+        home = f"its home '{shown(os.fsdecode(self._home))}'"
+        yours = "it has to exist and be yours; ProtectHome= hides it from a unit"
         try:
             room = os.statvfs(self._home)
+        except FileNotFoundError:
+            return Missing(f"{home} is not there", yours)
         except OSError:
-            return Missing(
-                f"{home} cannot be entered", "it has to exist and be yours; ProtectHome= hides it from a unit"
-            )
+            return Missing(f"{home} cannot be entered by user {os.geteuid()}", yours)
         if room.f_flag & os.ST_RDONLY:
             hint = "ReadWritePaths= in a unit, or let an agent run before: gpgconf --launch gpg-agent"
             return Missing(f"{home} is read-only", hint)
         if not room.f_bfree or (room.f_files and not room.f_ffree):
             return Missing(f"{home} is on a disk that is full", "make room there")
-        if not os.access(self._home, os.W_OK):
-            return Missing(f"{home} cannot be written by user {os.geteuid()}", "it has to be yours")
-        return Missing(f"{home} is writable, but gpg-agent fails", "gpgconf --launch gpg-agent says more")
+        if not os.access(self._home, os.W_OK | os.X_OK):
+            return Missing(f"{home} cannot be written by user {os.geteuid()}", yours)
+        return None
 
     def _wait(self) -> None:
         """Wait until nobody starts an agent, or the one who did has ended; gpg sees to what they left behind."""
@@ -123,6 +145,24 @@ class Agent:
             else:
                 return True
         return False
+
+
+def _ends(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(_MOMENT * 1000))
+
+
+def _listener(path: bytes) -> int:
+    """Return the process that listens at the socket *path*, or 0."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_SECONDS)
+        try:
+            connection.connect(path)
+            found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        except OSError:
+            return 0
+    return int(_CREDENTIALS.unpack(found)[0])
 
 
 def _holder(path: bytes) -> str:

@@ -51,6 +51,8 @@ class Around(NamedTuple):
 
     agent: Callable[[], Missing | None]
     """Tells why no gpg-agent can be had, without which gpg believes to have no secret key at all."""
+    home: Callable[[], Missing | None]
+    """Tells what keeps gpg from working in its home."""
     tries: Callable[[], int | None]
     """Tells how many tries the PIN of the card has left, where the card says so."""
     cards: Callable[[], Sequence[str]]
@@ -79,15 +81,15 @@ def _reason(lines: Sequence[Line], around: Around) -> tuple[type[VaultError], st
     failures, codes = status.found(lines, "ERROR"), _codes(lines)
     locked = next((said for code in codes if (said := _locked(code, around))), None)
     broken = next((_BROKEN[code & _CODE] for code in codes if _is_of_card(code)), None)
-    found: tuple[type[VaultError], str, str] = (
-        PluginError,
-        "gpg failed without a reason",
-        "try: gpg --decrypt on its file",
-    )
+    found: tuple[type[VaultError], str, str] | None = None
     if locked or status.found(lines, "NEED_PASSPHRASE"):
         found = (LockedError, *(locked or _LOCKED[_NO_PASSPHRASE]))
     elif any(words[0] == "add_keyblock_resource" for words in failures):
-        found = (PluginError, "gpg cannot use its home", _HOME)
+        found = _of_home(around.home()) or (
+            PluginError,
+            "gpg cannot use its home",
+            "gpg --list-keys says more",
+        )
     elif status.found(lines, "NO_SECKEY") and not codes and not status.found(lines, "DECRYPTION_KEY"):
         hidden = any(words[0] == HIDDEN for words in status.found(lines, "NO_SECKEY"))
         missing = around.agent()
@@ -98,10 +100,9 @@ def _reason(lines: Sequence[Line], around: Around) -> tuple[type[VaultError], st
         found = _NO_USE
     elif codes or any(status.found(lines, keyword) for keyword in _DAMAGED):
         found = (IntegrityError, "damaged", "")
-    return found
+    return found or _of_home(around.home()) or _NO_REASON
 
 
-_HOME = "it has to exist and be yours, and ProtectHome= hides it from a unit: gpg --list-keys says more"
 _NO_KEY = (LockedError, "not encrypted to a key of yours", "gpg --list-secret-keys shows those you have")
 _HIDDEN = (
     LockedError,
@@ -113,6 +114,13 @@ _NO_USE = (
     "gpg-agent cannot use the secret key",
     "the key or its card may be damaged: gpg --decrypt on the file says more",
 )
+
+
+_NO_REASON = (PluginError, "gpg failed without a reason", "try: gpg --decrypt on its file")
+
+
+def _of_home(trouble: Missing | None) -> tuple[type[VaultError], str, str] | None:
+    return trouble and (PluginError, f"gpg cannot work: {trouble.reason}", trouble.hint)
 
 
 def no_agent(missing: Missing) -> tuple[type[VaultError], str, str]:
@@ -128,10 +136,8 @@ def _locked(code: int, around: Around) -> tuple[str, str] | None:
         return _wrong_pin(around.tries())
     if code & _CODE == _NO_CARD:
         card = " or ".join(around.cards()) or "that has the key"
-        return (
-            "the card with the key is not inserted",
-            f"insert the card {card}: gpg --card-status shows what is there",
-        )
+        hint = f"insert the card {card}, or end what uses it: gpg --card-status shows what is there"
+        return "the card with the key is not inserted, or another program uses it", hint
     return _LOCKED.get(code & _CODE)
 
 

@@ -178,9 +178,8 @@ class Plugin:
         cards.heard(lines)
         if plaintext is None:
             tries, numbers = partial(cards.tries, key_ids), partial(cards.numbers, key_ids)
-            raise faults.explained(
-                secret.name, lines, faults.Around(agent.missing, tries, numbers, self._table)
-            )
+            around = faults.Around(agent.missing, agent.trouble, tries, numbers, self._table)
+            raise faults.explained(secret.name, lines, around)
         return plaintext
 
     def _spares_last(self) -> bool:

@@ -1,5 +1,6 @@
 """A gpg key on an OpenPGP card, by the real gpg, gpg-agent, scdaemon and pcscd: what opens, what is said, and what a PIN costs."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -50,7 +51,7 @@ class Desk(NamedTuple):
         """See that no PIN was said, and that no agent with one is left."""
         assert not any(pin in done.err or pin.encode() in done.out for pin in (RIGHT, WRONG)), done
         assert "Traceback" not in done.err
-        assert gpg.agents(self.who.home) == 0
+        assert gpg.agents(self.who.home) == gpg.agents(self.who.home, "scdaemon") == 0
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +216,7 @@ def test_the_last_try_is_only_spent_when_the_user_says_so(desk: Desk, tmp_path: 
 # What is missing.
 
 
-NOT_INSERTED = "the card with the key is not inserted\nhint: insert the card FFFE 00000001"
+NOT_INSERTED = "the card with the key is not inserted, or another program uses it\nhint: insert the card FFFE 00000001, or"
 
 
 def test_a_card_that_is_not_inserted_is_named_and_another_gets_no_pin(desk: Desk, tmp_path: Path) -> None:
@@ -231,6 +232,20 @@ def test_a_card_that_is_not_inserted_is_named_and_another_gets_no_pin(desk: Desk
     assert done.code == 4
     assert NOT_INSERTED in done.err
     assert other.verifies == 0
+
+
+def test_a_reader_that_another_program_holds_is_told(
+    desk: Desk, plugged: Plugged[OpenPGPCard], tmp_path: Path
+) -> None:
+    code = "from smartcard import scard as s; c = s.SCardEstablishContext(0)[1]; import sys\n"
+    code += "print(s.SCardConnect(c, s.SCardListReaders(c, [])[1][0], s.SCARD_SHARE_SHARED, 3)[0]); sys.stdin.read()"
+    holding = desk.pcscd.start(sys.executable, "-uc", code)
+    assert holding.stdout
+    assert holding.stdout.readline() == b"0\n"
+    done = desk.vault("show", SECRETS[0], env=with_file(tmp_path, RIGHT))
+    holding.communicate(timeout=SECONDS)
+    assert (done.code, plugged.verifies) == (4, 0)
+    assert NOT_INSERTED in done.err
 
 
 def test_without_pcscd_the_card_is_what_is_missing(desk: Desk, tmp_path: Path) -> None:
@@ -249,16 +264,40 @@ def test_without_scdaemon_that_is_what_is_missing(desk: Desk, tmp_path: Path) ->
     assert "scdaemon is missing, so no card can be used\nhint: apt install scdaemon" in done.err
 
 
-def test_a_card_that_is_pulled_out_while_it_decrypts_is_named(desk: Desk, tmp_path: Path) -> None:
+@pytest.fixture
+def touched(desk: Desk, tmp_path: Path) -> Iterator[tuple[Plugged[OpenPGPCard], subprocess.Popen[bytes]]]:
+    """Give a card that waits to be touched, which nobody does, and the ``vault show`` that waits for it."""
     plugged = desk.pcscd.plug_in(desk.card(), touch=tmp_path / "never")
+    waits = plugged.state.with_name("card-1.waits")
     env = {**desk.environment, **with_file(tmp_path, RIGHT)}
-    running = desk.pcscd.start(
-        sys.executable, "-m", "tskeyvault", "show", SECRETS[0], env=env, cwd=desk.folder / "vault"
-    )
-    desk.pcscd.until(lambda: plugged.state.with_name("card-1.waits").exists() or running.poll() is not None)
+    argv = (sys.executable, "-m", "tskeyvault", "show", SECRETS[0])
+    running = desk.pcscd.start(*argv, env=env, cwd=desk.folder / "vault")
+    desk.pcscd.until(lambda: waits.exists() or running.poll() is not None)
+    yield plugged, running
+    waits.unlink()
     pulled(desk, plugged)
+
+
+def ended(desk: Desk, running: subprocess.Popen[bytes]) -> Result:
     out, err = running.communicate(timeout=SECONDS)
     done = Result(running.returncode, out, err.decode())
     desk.check(done)
+    return done
+
+
+def test_a_command_that_is_stopped_does_not_leave_the_card_unlocked(
+    desk: Desk, touched: tuple[Plugged[OpenPGPCard], subprocess.Popen[bytes]]
+) -> None:
+    _, running = touched
+    running.send_signal(signal.SIGTERM)
+    assert ended(desk, running).code == 7
+
+
+def test_a_card_that_is_pulled_out_while_it_decrypts_is_named(
+    desk: Desk, touched: tuple[Plugged[OpenPGPCard], subprocess.Popen[bytes]]
+) -> None:
+    plugged, running = touched
+    plugged.pull()
+    done = ended(desk, running)
     assert (done.code, done.out) == (6, b"")
     assert "the card was pulled out, or does not answer\nhint: insert it again" in done.err

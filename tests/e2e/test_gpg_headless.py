@@ -14,7 +14,7 @@ import pytest
 from support import gpg, needs
 from support.gpg import Person, configured, with_file
 from support.team import Shared, Team, made, team
-from support.vaults import PATH, services
+from support.vaults import PATH, Result, services
 
 SESAME = "open sesame"
 
@@ -161,7 +161,7 @@ def test_a_missing_pinentry_is_named(host: tuple[Shared, Person], people: Team) 
 def test_a_home_that_is_not_there_is_named(host: tuple[Shared, Person], tmp_path: Path) -> None:
     ours, who = host
     gone = who._replace(home=tmp_path / "gone")
-    ours.refused(6, "secret 'a': gpg cannot use its home", "show", "a", who=gone)
+    ours.refused(6, "secret 'a': gpg cannot work: its home", "show", "a", who=gone)
 
 
 def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], people: Team) -> None:
@@ -170,7 +170,60 @@ def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], p
     folder = people.folder / ("too-long-for-a-socket-" * 5)
     folder.mkdir(exist_ok=True)
     who = gpg.clone(people.alice, folder / "home")
-    ours.refused(6, "secret 'a': no gpg-agent can be started: the home of gpg", "show", "a", who=who)
+    ours.refused(
+        6, "secret 'a': no gpg-agent can be started: its home is in order, but it fails", "show", "a", who=who
+    )
+
+
+READ_ONLY = "mount --bind $GNUPGHOME $GNUPGHOME; mount -o remount,ro,bind $GNUPGHOME"
+FULL = """
+mkdir "$1"; cp -a $GNUPGHOME/. "$1"; mount -t tmpfs -o size=128k,mode=700 tmpfs $GNUPGHOME; cp -a "$1/." $GNUPGHOME
+! cat /dev/zero > $GNUPGHOME/fill 2>&1
+"""
+
+
+def mounted(ours: Shared, who: Person, script: str, copy: Path, *arguments: str) -> Result:
+    """Run ``vault`` as *who*, in whose home *script* has mounted something that nobody else sees."""
+    needs.root()
+    needs.program("unshare")
+    inside = f'set -e; {script}\nshift; exec "$@"'
+    argv = ["unshare", "-m", "sh", "-c", inside, "sh", str(copy), sys.executable, "-m", "tskeyvault"]
+    env = {**os.environ, "GNUPGHOME": str(who.home), "PYTHONPATH": PATH}
+    done = subprocess.run(
+        [*argv, *arguments], env=env, cwd=ours.directory, capture_output=True, timeout=60, check=False
+    )
+    return Result(done.returncode, done.stdout, done.stderr.decode())
+
+
+NO_HOMES = {
+    READ_ONLY: "is read-only\nhint: ReadWritePaths= in a unit, or let an agent run before",
+    FULL: "is on a disk that is full\nhint: make room there",
+}
+
+
+@pytest.mark.parametrize("script", NO_HOMES, ids=["read-only", "full"])
+def test_a_home_that_no_agent_can_be_started_in_is_named(
+    host: tuple[Shared, Person], people: Team, tmp_path: Path, script: str
+) -> None:
+    ours, _ = host
+    alice = people.alice
+    subprocess.run(["gpgconf", "--homedir", alice.home, "--kill", "all"], check=True)
+    done = mounted(ours, alice, script, tmp_path / "copy", "show", "a")
+    assert (done.code, done.out) == (6, b"")
+    said = f"no gpg-agent can be started: its home '{alice.home}' {NO_HOMES[script]}"
+    assert f"secret 'a': {said}" in done.err
+    done = mounted(ours, alice, script, tmp_path / "copy2", "init", "--backend", "gpg", str(tmp_path / "new"))
+    assert (done.code, said in done.err) == (6, True), done.err
+
+
+def test_a_home_that_is_read_only_does_where_an_agent_runs(
+    host: tuple[Shared, Person], people: Team, tmp_path: Path
+) -> None:
+    ours, _ = host
+    subprocess.run(["gpgconf", "--homedir", people.alice.home, "--launch", "gpg-agent"], check=True)
+    done = mounted(ours, people.alice, READ_ONLY, tmp_path, "show", "a")
+    assert (done.code, done.out, done.err) == (0, b"the value", "")
+    assert gpg.agents(people.alice.home) == 1
 
 
 @pytest.mark.parametrize("which", ["a key of others", "no key"])

@@ -59,7 +59,9 @@ def unit(host: Host, name: str, request: pytest.FixtureRequest) -> Iterator[tupl
     """Give a name for the documented unit and its text; what was changed of its secrets is put back in the end."""
     which = str(request.param)
     text = documents.units(PAGES[which])[f"{which}.service"]
-    shell(host.machine, f"mkdir /srv/kept; cp -a {THEIRS} {STATE} /srv/kept")
+    shell(
+        host.machine, f"mkdir /srv/kept; chmod --reference=/root /srv/kept; cp -a {THEIRS} {STATE} /srv/kept"
+    )
     yield name, text.replace("/srv/vault", VAULTS[which]).replace(which, name)
     assert "gpg-agent" not in host.machine.run("ps", "-eo", "comm").stdout
     again = (
@@ -107,3 +109,20 @@ def test_the_service_does_not_start_for(host: Host, unit: tuple[str, str], fault
     script, status, message = next(faults[fault] for faults in FAULTS.values() if fault in faults)
     shell(host.machine, f"export GNUPGHOME=/root/.gnupg; {script}")
     assert_refused(host, name, host.start(f"{name}.service", text), status, message)
+
+
+SANDBOXES = {
+    "ProtectHome=yes": "gpg cannot work: its home '/root/.gnupg' is not there",
+    "ProtectHome=read-only": "no gpg-agent can be started: its home '/root/.gnupg' is read-only",
+    "User=daemon": "gpg cannot work: its home '/root/.gnupg' cannot be entered by user 1",
+}
+
+
+@pytest.mark.parametrize("line", SANDBOXES)
+@pytest.mark.parametrize("unit", ["sidecar-gpg"], indirect=True)
+def test_a_home_that_the_unit_takes_away_is_what_is_named(
+    host: Host, unit: tuple[str, str], line: str
+) -> None:
+    name, text = unit
+    outcome = host.start(f"{name}.service", text.replace("[Service]", f"[Service]\n{line}"))
+    assert_refused(host, name, outcome, 6, SANDBOXES[line])

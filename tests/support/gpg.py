@@ -88,8 +88,8 @@ def clone(someone: Person, home: Path) -> Person:
     return someone._replace(home=home)
 
 
-def agents(home: Path) -> int:
-    """Return how many agents run for *home*."""
+def agents(home: Path, program: str = "gpg-agent") -> int:
+    """Return how many agents, or others of gpg's programs that stay, run for *home*."""
     found = 0
     for process in Path("/proc").iterdir():
         if process.name.isdecimal():
@@ -97,7 +97,7 @@ def agents(home: Path) -> int:
                 words = (process / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            found += words[0].endswith(b"gpg-agent") and os.fsencode(home) in words
+            found += words[0].endswith(program.encode()) and os.fsencode(home) in words
     return found
 
 
