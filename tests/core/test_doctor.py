@@ -295,6 +295,10 @@ def test_a_delivery_that_is_at_work_leaves_nothing(root: Path) -> None:
             "ExecStartPre=sh -c 'age -d /etc/tailscale-keys/k.age'",
             "import age:/etc/tailscale-keys/k.age tailscale/k",
         ),
+        (
+            "ExecStartPre=sh -c 'age -d -i /etc/tailscale-keys/id /etc/tailscale-keys/k.age >/run/k'",
+            "import --identity /etc/tailscale-keys/id age:/etc/tailscale-keys/k.age tailscale/k",
+        ),
         ("ExecStartPre=/etc/tailscale-keys/extract-key.sh", "docs/migration.md"),
         ("BindPaths=/etc/tailscale-keys", "for each file in it"),
     ],

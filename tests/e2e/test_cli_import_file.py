@@ -162,8 +162,15 @@ def test_an_age_file_is_opened_with_an_identity_that_is_named(vault: Path, old: 
     subprocess.run(["age", "-r", recipient.stdout.strip(), "-o", path], input=b"key", check=True)
     refused = bring(vault, f"age:{path}", KEY)
     assert (refused.code, names(vault)) == (4, [])
+    assert "hint: --identity FILE names what opens it\n" in refused.err
     assert bring(vault, f"age:{path}", KEY, "--identity", tmp_path / "id").code == 0
     assert shown(vault, KEY) == b"key"
+
+
+def test_an_age_file_that_was_never_written_is_told(vault: Path, old: Path) -> None:
+    (old / "k.age").touch()
+    done = bring(vault, f"age:{old}/k.age", KEY)
+    assert (done.code, "' is empty\nhint: what was to write it" in done.err, names(vault)) == (5, True, [])
 
 
 def _link(path: Path) -> None:

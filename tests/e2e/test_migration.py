@@ -105,6 +105,24 @@ def prove(host: Host, name: str, text: str) -> str:
     return proof
 
 
+def test_a_unit_that_nixos_made_is_changed_in_its_configuration(ready: Host) -> None:
+    """NixOS links to its units, which lie where nobody changes them."""
+    made = "/nix/store/0-unit-nixed.service/nixed.service"
+    ready.machine.write(made, "[Service]\nEnvironmentFile=/srv/nixed.env\nExecStart=/bin/true\n")
+    ready.machine.write("/srv/nixed.env", "TS_AUTHKEY=x\n", 0o600)
+    link = "/etc/systemd/system/nixed.service"
+    argv = (VAULT_PROGRAM, "--vault", VAULT, "import", "--no-commit", "env:/srv/nixed.env", "migrated/nixed")
+    shell(ready.machine, f"ln -s {made} {link}")
+    try:
+        done = ready.machine.run(*argv)
+    finally:
+        shell(ready.machine, f"rm -r {link} /nix/store/0-unit-nixed.service /srv/nixed.env")
+        shell(ready.machine, f"rm {VAULT}/secrets/migrated/nixed.age")
+    assert f"{link}:2\n  - EnvironmentFile=/srv/nixed.env\n" in done.stdout
+    assert "hint: NixOS makes these units: change its configuration" in done.stderr
+    assert "daemon-reload" not in done.stderr
+
+
 def test_every_block_of_the_page_is_run() -> None:
     blocks = documents.blocks(PAGE)
     counted = {

@@ -6,7 +6,7 @@ from argparse import Namespace
 from tskeyvault import binding, envfile, limits, local, names, plainfile, transfer, unitfiles, unitlines
 from tskeyvault.credentials import table
 from tskeyvault.envfile import Variables
-from tskeyvault.errors import NameInvalidError, UsageError
+from tskeyvault.errors import IntegrityError, LockedError, NameInvalidError, UsageError
 from tskeyvault.journal import Note
 from tskeyvault.locate import Place
 from tskeyvault.names import Reference, shown
@@ -22,6 +22,7 @@ from .insert import approve
 
 _MAX_ENV = 1 << 20
 """Bytes of an environment file."""
+_NIX = "/nix/store/"
 _LIMITS = {"file": MAX_SECRET, "env": _MAX_ENV, "age": MAX_CIPHERTEXT}
 
 
@@ -89,12 +90,20 @@ def _place(options: Namespace, how: str) -> Place:
 
 def _decrypted(vault: Vault, file: PlainFile, given: Place) -> bytes:
     """Return what is in an age file, opened with ``--identity`` or the user's own. Raises LockedError, IntegrityError."""
+    if not file.content:
+        raise IntegrityError(
+            f"'{shown(file.path)}' is empty", "what was to write it has failed: read what it said"
+        )
     identities = local.identities(given.identity, os.environ)
     credentials = local.credentials(os.environ)
     plugins = Plugins(vault.local.plugins, identities, terminal.USER, credentials, given.consents)
     try:
         secret = Secret(os.path.basename(file.path), file.path)
         return plugins.get("age").decrypt(secret, file.content)
+    except LockedError as error:
+        # Nobody adds a recipient to this file, as they would to one of the vault.
+        hint = "--identity FILE names what opens it" if "recipients add" in error.hint else error.hint
+        raise LockedError(error.message, hint) from None
     finally:
         plugins.close()
 
@@ -180,7 +189,12 @@ def _units(imported: Import, command: str) -> None:
         terminal.lines(line for change in advice for line in _change(change))
     if any(unitlines.credentials(unit, imported) for unit, _ in found):
         terminal.hint(table.SERVED)
-    terminal.hint("then: systemctl daemon-reload, and restart them")
+    if any(os.path.realpath(change.path).startswith(_NIX) for _, advice in found for change in advice):
+        terminal.hint(
+            "NixOS makes these units: change its configuration, as vault unit SERVICE --for nixos prints it"
+        )
+    else:
+        terminal.hint("then: systemctl daemon-reload, and restart them")
 
 
 def _change(change: unitlines.Advice) -> list[str]:

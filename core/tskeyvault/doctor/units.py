@@ -15,6 +15,7 @@ from tskeyvault_hooks.finder import Finder
 from .finding import Finding, shown
 from .host import KEY_FOLDERS, Host
 
+_IDENTITY = re.compile(r"(?<= )(?:-i|--identity)[ =](/[^\s'\";]+)")
 _IN_FOLDERS = re.compile(rf"(?<![\w./])(?:{'|'.join(KEY_FOLDERS)})(?:/[^\s:;,'\"]*)?(?![\w.-])")
 _TAKES_FILE = {"EnvironmentFile", "LoadCredential", "Volume", "BindPaths", "BindReadOnlyPaths"}
 _FOUND_OTHERWISE = ("/run/", "/dev/", "/proc/", "/sys/")
@@ -106,8 +107,10 @@ def with_plain_files(host: Host) -> Iterator[Finding]:
 
 
 def _plain_files(host: Host, finder: Finder, line: Line) -> Iterator[str]:
+    opening = _identities(line)
     for match in _IN_FOLDERS.finditer(line.value):
-        yield match[0]
+        if match[0] not in opening:
+            yield match[0]
     if line.key not in _TAKES_FILE:
         return
     for word in line.value.split():
@@ -130,6 +133,11 @@ def _holds_key(host: Host, finder: Finder, path: str) -> bool:
         return False
 
 
+def _identities(line: Line) -> list[str]:
+    """Return the paths of what *line* lets age open its file with: no key of the service."""
+    return _IDENTITY.findall(line.value) if line.key.startswith("Exec") else []
+
+
 def _import(host: Host, line: Line, path: str) -> str:
     """Return the command that imports the file *path*, and shows what the lines are to be."""
     real, name = host.path(path), os.path.basename(path)
@@ -140,7 +148,9 @@ def _import(host: Host, line: Line, path: str) -> str:
         return "name in vault.toml the secret that this program gets: docs/migration.md"
     kind = "env" if line.key == "EnvironmentFile" else "age" if name.endswith(".age") else "file"
     target = "tailscale/" if kind == "env" else f"tailscale/{_name(name.removesuffix('.age'))}"
-    return f"{command} {shlex.join([f'{kind}:{path}', target])}"
+    opening = _identities(line)[:1] if kind == "age" else []
+    options = [word for it in opening for word in ("--identity", it)]
+    return f"{command} {shlex.join([*options, f'{kind}:{path}', target])}"
 
 
 def _name(text: str) -> str:

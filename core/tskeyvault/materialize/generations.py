@@ -77,12 +77,13 @@ def differing(directory: int, service: str, contents: Mapping[str, Content]) -> 
 
 def names_in(directory: int, service: str) -> list[str]:
     """Return the names of what lies in the current generation of *service*; none when it is another's."""
-    with suppress(VaultError):
-        current = files.descend(directory, [_name(number(directory, service), service)])
-        try:
-            return sorted(os.listdir(current))
-        finally:
-            os.close(current)
+    with limits.uninterrupted(), suppress(VaultError):  # in this order, or a stop would be suppressed too
+        if now := number(directory, service):
+            current = files.descend(directory, [_name(now, service)])
+            try:
+                return sorted(os.listdir(current))
+            finally:
+                os.close(current)
     return []
 
 

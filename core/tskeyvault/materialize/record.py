@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
-from tskeyvault import files, names
+from tskeyvault import files, limits, names
 from tskeyvault.errors import DeliveryError, VaultError
 
 MAX_SIZE = 1 << 20
@@ -22,14 +22,15 @@ def name_of(service: str) -> str:
 
 def read(directory: int, service: str) -> Record:
     """Return the record of *service*, of ``""`` an empty one. The service may have written it, so nothing is believed."""
-    try:
-        data = json.loads(files.read(directory, name_of(service), MAX_SIZE)) if service else {}
-        return {
-            names.component(name, "file"): [(int(inode), int(time)) for inode, time in written]
-            for name, written in data.items()
-        }
-    except (VaultError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        return {}
+    with limits.uninterrupted():  # around it all: a stop would pass for a record that cannot be read
+        try:
+            data = json.loads(files.read(directory, name_of(service), MAX_SIZE)) if service else {}
+            return {
+                names.component(name, "file"): [(int(inode), int(time)) for inode, time in written]
+                for name, written in data.items()
+            }
+        except (VaultError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            return {}
 
 
 def write(directory: int, service: str, record: Record, new: Mapping[str, Identity | None]) -> None:

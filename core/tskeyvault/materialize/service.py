@@ -123,16 +123,13 @@ def materialize(vault: Vault, order: Order, *, allow_disk: bool) -> Done:
     All is decrypted before anything is written. Raises whatever prevents it; see :func:`write`.
     """
     contents = contents_of(order, vault.read(references(order)))
-    before = left_over(order, allow_disk=allow_disk)
-    written = write(vault, order, contents, allow_disk=allow_disk)
-    return Done(written, [name for name in contents if name not in written], before)
+    return write(vault, order, contents, allow_disk=allow_disk)
 
 
-def write(vault: Vault, order: Order, contents: Mapping[str, bytes], *, allow_disk: bool) -> list[str]:
-    """Deliver *contents*, or nothing; return the names written.
+def write(vault: Vault, order: Order, contents: Mapping[str, bytes], *, allow_disk: bool) -> Done:
+    """Deliver *contents*, or nothing; what was delivered before and is not in them, or in the other layout, is removed.
 
-    What was delivered before and is not in them, or in the other layout, is removed. Raises what
-    :func:`tskeyvault.materialize.deliver.deliver` and that of the generations raise.
+    Raises what :func:`tskeyvault.materialize.deliver.deliver` and that of the generations raise.
     """
     with ExitStack() as opened:
         try:
@@ -143,7 +140,9 @@ def write(vault: Vault, order: Order, contents: Mapping[str, bytes], *, allow_di
             hint = f"RuntimeDirectory={runtime} in the unit makes it" if runtime else "make it first"
             raise DeliveryError(f"directory {names.shown(order.directory)}: {error.message}", hint) from None
         try:
-            return _write(vault, order, contents, directory)
+            removed = _left_over(order, directory)
+            written = _write(vault, order, contents, directory)
+            return Done(written, [name for name in contents if name not in written], removed)
         except FullError:
             where = names.shown(order.directory)
             hint = f"make room: df -h {where} shows what is left of it, and df -i {where} how many files"
@@ -192,14 +191,18 @@ def changed(order: Order, contents: Mapping[str, bytes], *, allow_disk: bool) ->
 
 def left_over(order: Order, *, allow_disk: bool) -> list[str]:
     """Return the paths of what was delivered for the service of *order* before, in any layout, and is not in it."""
-    if not order.service:
-        return []
     try:
         with place.opened(order.directory, allow_disk=allow_disk) as directory:
-            here = record.there(directory, record.read(directory, order.service))
-            whole = generations.names_in(directory, order.service)
+            return _left_over(order, directory)
     except NotFoundError:
         return []
+
+
+def _left_over(order: Order, directory: int) -> list[str]:
+    if not order.service:
+        return []
+    here = record.there(directory, record.read(directory, order.service))
+    whole = generations.names_in(directory, order.service)
     delivered = [
         *(order._replace(layout="files").path(name) for name in here),
         *(order._replace(layout="generations").path(name) for name in whole),
