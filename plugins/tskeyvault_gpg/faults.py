@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from tskeyvault.errors import IntegrityError, LockedError, PluginError, VaultError
 from tskeyvault_gpg import status
 from tskeyvault_gpg.packets import HIDDEN
+from tskeyvault_gpg.program import Gpg
 from tskeyvault_gpg.status import Line
 
 _CODE = 0xFFFF
@@ -36,24 +37,43 @@ _LOCKED = {
 """By libgpg-error's code: what happened, and what to do."""
 
 
-def explained(name: str, lines: Sequence[Line], *, has_agent: Callable[[], bool]) -> VaultError:
-    """Return what to raise when the secret *name* was not decrypted, by gpg's report.
+_HOME = "in gpg's home (gpgconf --list-dirs homedir)"
+_PARTS = (
+    (("--no-options",), "configuration", f"gpg --list-keys says which line of gpg.conf is wrong, {_HOME}"),
+    (
+        ("--trustdb-name", "vault-has-none.gpg"),
+        "trust database",
+        f"move trustdb.gpg away, {_HOME}: the vault does not need it, and gpg makes a new one",
+    ),
+    ((), "keyring", f"gpg --list-keys says more; the one before may still be there as pubring.kbx~, {_HOME}"),
+)
+"""What gpg is to do without, and what is damaged when it works then; what is left is that without which it never does."""
+
+
+def explained(name: str, lines: Sequence[Line], gpg: Gpg, *, has_agent: Callable[[], bool]) -> VaultError:
+    """Return what to raise when the secret *name* was not decrypted by *gpg*, by its report.
 
     *has_agent* tells whether a gpg-agent can be had, without which gpg believes to have no secret key at all.
     """
     kind, message, hint = _reason(lines, has_agent)
+    if (kind, message, hint) in {_NO_KEY, _NO_REASON} and (damage := of_home(gpg)):
+        return damage
     return kind(f"secret '{name}': {message}", hint)
+
+
+def of_home(gpg: Gpg) -> PluginError | None:
+    """Return what to raise where *gpg* can do nothing with the user's home, or None where it can."""
+    if gpg.can_list():
+        return None
+    _, what, hint = next(part for part in _PARTS if part is _PARTS[-1] or gpg.can_list(*part[0]))
+    return PluginError(f"gpg cannot read its {what}", hint)
 
 
 def _reason(lines: Sequence[Line], has_agent: Callable[[], bool]) -> tuple[type[VaultError], str, str]:
     failures = status.found(lines, "ERROR")
     codes = [int(code) for where, code, *_ in failures if where == "pkdecrypt_failed" and code.isdecimal()]
     locked = next(filter(None, map(_locked, codes)), None)
-    found: tuple[type[VaultError], str, str] = (
-        PluginError,
-        "gpg failed without a reason",
-        "try: gpg --decrypt on its file",
-    )
+    found: tuple[type[VaultError], str, str] = _NO_REASON
     if locked or status.found(lines, "NEED_PASSPHRASE"):
         found = (LockedError, *(locked or _LOCKED[_NO_PASSPHRASE]))
     elif any(words[0] == "add_keyblock_resource" for words in failures):
@@ -68,6 +88,7 @@ def _reason(lines: Sequence[Line], has_agent: Callable[[], bool]) -> tuple[type[
     return found
 
 
+_NO_REASON = (PluginError, "gpg failed without a reason", "try: gpg --decrypt on its file")
 _NO_KEY = (LockedError, "not encrypted to a key of yours", "gpg --list-secret-keys shows those you have")
 _HIDDEN = (
     LockedError,

@@ -110,10 +110,11 @@ class Plugin:
     @hookimpl
     def vault_own_recipients(self) -> tuple[str, ...]:
         """Return the fingerprints of the user's own keys that can be encrypted to."""
-        found = keys.parse(self._user().listing("--list-secret-keys"))
+        gpg = self._user()
+        found = keys.parse(gpg.listing("--list-secret-keys"))
         own = tuple(key.fingerprint for key in found if not key.problem)
         if not own:
-            raise LockedError(
+            raise faults.of_home(gpg) or LockedError(
                 "you have no gpg key that can be encrypted to", "gpg --full-generate-key makes one"
             )
         return own
@@ -163,7 +164,7 @@ class Plugin:
         plaintext, lines = gpg.decrypt(ciphertext, self._passphrase)
         if plaintext is None:
             agent = self._agent
-            raise faults.explained(secret.name, lines, has_agent=lambda: not agent or agent.can_be_had())
+            raise faults.explained(secret.name, lines, gpg, has_agent=lambda: not agent or agent.can_be_had())
         return plaintext
 
     def groups(self) -> Mapping[str, Sequence[str]]:
@@ -194,7 +195,10 @@ class Plugin:
         listed = keys.parse(gpg.listing("--list-keys", "--", _specification(text)))
         found = matching(text, {key.fingerprint: key for key in listed})
         if not found:
-            raise NotFoundError(f"'{names.shown(text)}' is no key in your keyring", "gpg --import FILE")
+            hint = "vault recipients add FILE, the file that they export with gpg --armor --export"
+            raise faults.of_home(gpg) or NotFoundError(
+                f"'{names.shown(text)}' is no key in your keyring", hint
+            )
         if len(found) > 1:
             several = ", ".join(key.fingerprint for key in found)
             raise UsageError(f"'{names.shown(text)}' means several keys: {several}", "give the fingerprint")
