@@ -13,4 +13,4 @@ sh tests/support/venv.sh
 sh tests/support/oracles.sh
 sh tests/support/trixie.sh
 PATH="$PATH:$PWD/.cache/go-age"
-exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"
+exec .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder "$@"
