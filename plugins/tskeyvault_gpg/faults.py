@@ -50,14 +50,21 @@ _PARTS = (
 """What gpg is to do without, and what is damaged when it works then; what is left is that without which it never does."""
 
 
-def explained(name: str, lines: Sequence[Line], gpg: Gpg, *, has_agent: Callable[[], bool]) -> VaultError:
-    """Return what to raise when the secret *name* was not decrypted by *gpg*, by its report.
+def explained(
+    name: str,
+    lines: Sequence[Line],
+    *,
+    has_agent: Callable[[], bool],
+    damage: Callable[[], VaultError | None],
+) -> VaultError:
+    """Return what to raise when the secret *name* was not decrypted, by gpg's report.
 
-    *has_agent* tells whether a gpg-agent can be had, without which gpg believes to have no secret key at all.
+    *has_agent* tells whether a gpg-agent can be had, without which gpg believes to have no secret key at all;
+    *damage* is :func:`of_home`, for failures that may come of it.
     """
     kind, message, hint = _reason(lines, has_agent)
-    if (kind, message, hint) in {_NO_KEY, _NO_REASON} and (damage := of_home(gpg)):
-        return damage
+    if (kind, message, hint) in {_NO_KEY, _NO_REASON} and (found := damage()):
+        return found
     return kind(f"secret '{name}': {message}", hint)
 
 

@@ -164,7 +164,12 @@ class Plugin:
         plaintext, lines = gpg.decrypt(ciphertext, self._passphrase)
         if plaintext is None:
             agent = self._agent
-            raise faults.explained(secret.name, lines, gpg, has_agent=lambda: not agent or agent.can_be_had())
+            raise faults.explained(
+                secret.name,
+                lines,
+                has_agent=lambda: not agent or agent.can_be_had(),
+                damage=lambda: faults.of_home(gpg),
+            )
         return plaintext
 
     def groups(self) -> Mapping[str, Sequence[str]]:

@@ -109,7 +109,7 @@ def error(source: int, code: int) -> str:
     ],
 )
 def test_a_failure_is_explained(text: str, kind: type[VaultError], message: str) -> None:
-    found = faults.explained("a", report(text), has_agent=lambda: True)
+    found = faults.explained("a", report(text), has_agent=lambda: True, damage=lambda: None)
     assert type(found) is kind
     assert found.message.startswith("secret 'a': ")
     assert message in found.message
@@ -117,5 +117,5 @@ def test_a_failure_is_explained(text: str, kind: type[VaultError], message: str)
 
 def test_a_missing_agent_is_no_missing_key() -> None:
     text = "NO_SECKEY 1\nBEGIN_DECRYPTION\nDECRYPTION_FAILED\n"
-    found = faults.explained("a", report(text), has_agent=lambda: False)
+    found = faults.explained("a", report(text), has_agent=lambda: False, damage=lambda: None)
     assert (type(found), "there is no gpg-agent" in found.message) == (PluginError, True)
