@@ -14,4 +14,4 @@ sh tests/support/oracles.sh
 sh tests/support/trixie.sh
 sh tests/support/swtpm.sh
 PATH="$PATH:$PWD/.cache/go-age"
-exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"
+exec .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder "$@"

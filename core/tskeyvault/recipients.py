@@ -262,10 +262,10 @@ def _below(plugin: str, folder: str, found: str) -> list[str]:
 
 
 def _compare(recipients: Recipients, before: tuple[str, ...] | None) -> Change:
-    known = _approved(before or ())
-    texts = {entry.text for entry in known}
+    known = dict.fromkeys(_approved(before or ()))
+    texts, now = {entry.text for entry in known}, set(recipients.texts)
     added = tuple(entry for entry in recipients.meant if not _is_known(entry, known, texts))
-    removed = tuple(entry for entry in known if entry.text not in recipients.texts)
+    removed = tuple(entry for entry in known if entry.text not in now)
     called = {reader.recipient: reader.name for _, readers in recipients.pairs for reader in readers}
     return Change(
         recipients.path, added, removed, gone=False, now=recipients.approvable, names=MappingProxyType(called)

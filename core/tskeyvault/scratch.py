@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 
 from . import limits
-from .errors import DeliveryError
+from .errors import DeliveryError, NotFoundError
 from .materialize import place
 
 _KEEP = b"k"
@@ -61,9 +61,10 @@ class Held:
         """
         self._lock = -1
         while self._lock < 0:
-            self.path = made(environ, prefix)
-            """Absolute path, mode 0700, on tmpfs or ramfs."""
-            self._lock = _locked(self.path)
+            with contextlib.suppress(NotFoundError):  # another one swept it away before we held it
+                self.path = made(environ, prefix)
+                """Absolute path, mode 0700, on tmpfs or ramfs."""
+                self._lock = _locked(self.path)
         _sweep(os.path.dirname(self.path), prefix)
 
     def close(self) -> None:

@@ -57,6 +57,8 @@ class Around(NamedTuple):
     """Tells how many tries the PIN of the card has left, where the card says so."""
     cards: Callable[[], Sequence[str]]
     """Tells the numbers, as gpg prints them, of the cards that could have opened it."""
+    damage: Callable[[], VaultError | None]
+    """Tells what gpg cannot read in its home."""
     table: str = "[plugins.gpg]"
     """Of the local configuration: where the user says how the key is unlocked."""
 
@@ -64,6 +66,8 @@ class Around(NamedTuple):
 def explained(name: str, lines: Sequence[Line], around: Around) -> VaultError:
     """Return what to raise when the secret *name* was not decrypted, by gpg's report."""
     kind, message, hint = _reason(lines, around)
+    if (kind, message, hint) in {_NO_KEY, _NO_REASON} and (found := around.damage()):
+        return found
     return kind(f"secret '{name}': {message}", hint.replace("{table}", around.table))
 
 

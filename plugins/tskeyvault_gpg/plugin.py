@@ -12,7 +12,7 @@ from tskeyvault.errors import ConfigError, IntegrityError, LockedError, NotFound
 from tskeyvault.exchange import Stop
 from tskeyvault.spec import hookimpl
 from tskeyvault.values import GIVEN, Finding, Options, PublicKey, Reader, Secret
-from tskeyvault_gpg import checks, faults, keys, packets, passphrase
+from tskeyvault_gpg import checks, damage, faults, keys, packets, passphrase
 from tskeyvault_gpg.agent import Agent
 from tskeyvault_gpg.card import LAST_TRY, Cards
 from tskeyvault_gpg.keyring import SUFFIX, Keyring
@@ -125,7 +125,7 @@ class Plugin:
             kind, message, hint = faults.no_agent(missing)
             raise kind(message, hint)
         if not own:
-            raise LockedError(
+            raise damage.of_home(gpg) or LockedError(
                 "you have no gpg key that can be encrypted to", "gpg --full-generate-key makes one"
             )
         return own
@@ -177,8 +177,14 @@ class Plugin:
         plaintext, lines = gpg.decrypt(ciphertext, self._passphrase)
         cards.heard(lines)
         if plaintext is None:
-            tries, numbers = partial(cards.tries, key_ids), partial(cards.numbers, key_ids)
-            around = faults.Around(agent.missing, agent.trouble, tries, numbers, self._table)
+            around = faults.Around(
+                agent=agent.missing,
+                home=agent.trouble,
+                tries=partial(cards.tries, key_ids),
+                cards=partial(cards.numbers, key_ids),
+                damage=partial(damage.of_home, gpg),
+                table=self._table,
+            )
             raise faults.explained(secret.name, lines, around)
         return plaintext
 
@@ -215,7 +221,10 @@ class Plugin:
         listed = keys.parse(gpg.listing("--list-keys", "--", _specification(text)))
         found = matching(text, {key.fingerprint: key for key in listed})
         if not found:
-            raise NotFoundError(f"'{names.shown(text)}' is no key in your keyring", "gpg --import FILE")
+            hint = "vault recipients add FILE, the file that they export with gpg --armor --export"
+            raise damage.of_home(gpg) or NotFoundError(
+                f"'{names.shown(text)}' is no key in your keyring", hint
+            )
         if len(found) > 1:
             several = ", ".join(key.fingerprint for key in found)
             raise UsageError(f"'{names.shown(text)}' means several keys: {several}", "give the fingerprint")

@@ -10,7 +10,7 @@ from tskeyvault.recipients import MAX_SIZE, parse
 from tskeyvault.spec import hookimpl
 from tskeyvault.store import MAX_CIPHERTEXT
 from tskeyvault.values import Finding, Housing, Options, Reader, Secret, Vouched
-from tskeyvault_gpg import checks, keys, packets, plugin
+from tskeyvault_gpg import checks, damage, keys, packets, plugin
 from tskeyvault_gpg.keyring import Ring
 from tskeyvault_gpg.keys import Key
 from tskeyvault_gpg.program import Gpg
@@ -112,7 +112,10 @@ class Plugin:
     def _users(self) -> Ring:
         if self._ring is None:
             gpg = self._program()
-            self._ring = Ring(gpg, keys.parse(gpg.listing("--list-keys")), _WHERE, _CHECK)
+            known = keys.parse(gpg.listing("--list-keys"))
+            if not known and (found := damage.of_home(gpg)):
+                raise found
+            self._ring = Ring(gpg, known, _WHERE, _CHECK)
         return self._ring
 
     def _members(self) -> list[Key]:

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -239,6 +239,24 @@ def test_what_a_killed_process_held_goes_with_the_next_one_and_nothing_else(
     for one in (mine, second):
         one.close()
     assert {path.name for path in memory.iterdir()} == others
+
+
+def test_one_that_another_process_sweeps_away_before_it_is_held_is_made_anew(
+    environ: Mapping[str, str], memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[str] = []
+    is_opened = place.opened
+
+    def opened(path: str, *, allow_disk: bool) -> AbstractContextManager[int]:
+        if not swept:
+            swept.append(path)
+            Path(path).rmdir()
+        return is_opened(path, allow_disk=allow_disk)
+
+    monkeypatch.setattr(place, "opened", opened)
+    held = scratch.Held(environ, "vault-test-")
+    assert [str(path) for path in memory.iterdir()] == [held.path] != swept
+    held.close()
 
 
 def test_a_directory_that_takes_no_more_is_named(tmp_path: Path) -> None:

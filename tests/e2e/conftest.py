@@ -9,6 +9,7 @@ import pytest
 
 from support import needs, uv
 from support.host import Host, shell
+from support.pcsc import Pcscd, pcscd
 from support.systemd import Machine
 
 INSTALLED = "/opt/tskeyvault"
@@ -105,3 +106,11 @@ def name(host: Host) -> Iterator[str]:
     shell(host.machine, f"umount -q /run/{name} || true; rm -rf /run/{name}")
     assert host.leaks() == []
     assert host.leftovers() == []
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Pcscd]:
+    """Give a pcscd with empty readers."""
+    needs.pcscd()
+    with pcscd(tmp_path / "pcsc") as running:
+        yield running

@@ -202,6 +202,20 @@ def test_a_list_that_names_nobody_says_what_brings_the_last_one_back(ours: Share
             assert ours.done("show", "a").out == b"the value of a"
 
 
+def test_a_list_of_thousands_is_told_in_some_lines_and_approved_in_time(ours: Shared) -> None:
+    with (ours.secrets / ".gpg-id").open("a") as file:
+        file.writelines(f"{number:040X}\n" for number in range(10_000))
+    said = ours.vault("recipients", "check")
+    assert said.code == 1
+    assert len(said.out.splitlines()) == 200
+    assert "and 9801 more who read" in said.err
+    assert "and 9801 more findings" in said.err  # one is that it is not approved
+    assert len(said.err) < 50_000
+    ours.done("recipients", "ack", "--yes")
+    # Were each looked for among all, this would take minutes.
+    ours.refused(2, "its public key is not in the vault", "insert", "--force", "b", input=b"x")
+
+
 def test_a_public_key_that_was_deleted_is_what_every_command_tells(ours: Shared) -> None:
     ours.add(ours.team.bob)
     (ours.keys / ours.team.bob.file).unlink()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.vaults import Made, Result, copy_world, made_key, run_vault, services
+from support.vaults import Made, Result, copy_world, made_key, make_world, run_vault, services
 
 VALUE, OTHER = made_key(), made_key()
 
@@ -31,11 +31,7 @@ values = { ONE = "t/one" }
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a home and a vault with two secrets and two services, to be copied."""
     top = tmp_path_factory.mktemp("original")
-    home = {"XDG_CONFIG_HOME": f"{top}/home/.config", "XDG_STATE_HOME": f"{top}/home/.local/state"}
-    assert run_vault("init", top / "vault", "--no-commit", env=home).code == 0
-    for name, value in (("t/one", VALUE), ("t/two", OTHER)):
-        words = ("insert", name, "--no-commit", "--vault", top / "vault")
-        assert run_vault(*words, input=value, env=home).code == 0
+    make_world(top, {"t/one": VALUE, "t/two": OTHER})
     services(top / "vault", TABLES)
     return top
 

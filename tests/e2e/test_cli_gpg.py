@@ -98,6 +98,12 @@ def test_who_has_no_key_is_told(people: Team, tmp_path: Path) -> None:
 # Members.
 
 
+@pytest.mark.parametrize("key", ["0123456789ABCDEF" * 2 + "01234567", "nobody@example.invalid"])
+def test_a_key_that_is_nowhere_is_asked_for_as_a_file(ours: Shared, key: str) -> None:
+    said = ours.refused(3, f"'{key}' is no key in your keyring", "recipients", "add", key)
+    assert "hint: vault recipients add FILE, the file that they export with gpg --armor --export" in said
+
+
 def test_a_member_reads_everything_after_one_commit(ours: Shared) -> None:
     alice, bob = ours.team.alice, ours.team.bob
     for name in ("a", "web/b", "web/deep/c"):

@@ -16,7 +16,7 @@ import pytest
 
 from support import needs
 from support.terminal import VAULT
-from support.vaults import Made, Result, copy_world, made_key, run_python, run_vault, services
+from support.vaults import Made, Result, copy_world, made_key, make_world, run_python, run_vault, services
 from tskeyvault.names import shown
 
 VALUE = made_key()
@@ -37,11 +37,7 @@ values = { ONE = "t/one", TWO = "t/two" }
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a home and a vault with the secrets ``t/one`` and ``t/two``, to be copied."""
     top = tmp_path_factory.mktemp("original")
-    home = {"XDG_CONFIG_HOME": f"{top}/home/.config", "XDG_STATE_HOME": f"{top}/home/.local/state"}
-    assert run_vault("init", top / "vault", "--no-commit", env=home).code == 0
-    for name, value in (("t/one", VALUE), ("t/two", OTHER)):
-        words = ("insert", name, "--no-commit", "--vault", top / "vault")
-        assert run_vault(*words, input=value, env=home).code == 0
+    make_world(top, {"t/one": VALUE, "t/two": OTHER})
     return top
 
 

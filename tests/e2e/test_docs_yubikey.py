@@ -2,13 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from support import documents, needs
-from support.pcsc import Pcscd, pcscd
+from support import documents
+from support.pcsc import Pcscd
 from support.pivcard import PivCard
 from support.terminal import Terminal
 from support.vaults import PATH, made_key, run_vault
@@ -16,14 +13,6 @@ from support.vaults import PATH, made_key, run_vault
 PAGE = "docs/yubikey.md"
 SERIALS = (11111111, 22222222)
 PIN, PUK = b"135791\n", b"24682468\n"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Pcscd]:
-    """Give a pcscd with empty readers."""
-    needs.pcscd()
-    with pcscd(tmp_path / "pcsc") as running:
-        yield running
 
 
 def at_the_terminal(desk: Pcscd, vault: Path, script: str) -> Terminal:

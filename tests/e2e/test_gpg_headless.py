@@ -164,6 +164,26 @@ def test_a_home_that_is_not_there_is_named(host: tuple[Shared, Person], tmp_path
     ours.refused(6, "secret 'a': gpg cannot work: its home", "show", "a", who=gone)
 
 
+DAMAGES = {"trustdb.gpg": "trust database", "pubring.kbx": "keyring", "gpg.conf": "configuration"}
+
+
+@pytest.mark.parametrize("file", DAMAGES)
+def test_what_is_damaged_in_the_home_is_named_where_it_is_needed(
+    host: tuple[Shared, Person], people: Team, file: str
+) -> None:
+    ours, _ = host
+    who = gpg.clone(people.alice, people.folder / f"torn-{file[:3]}")
+    gpg.run(who.home, "--check-trustdb")
+    (who.home / file).write_bytes(b"damaged\n" * 500 if file != "gpg.conf" else b"cipher-algo none\n")
+    message = f"gpg cannot read its {DAMAGES[file]}"
+    assert "in gpg's home" in ours.refused(6, message, "show", "a", who=who)
+    ours.refused(6, message, "recipients", "add", people.mallory.address, who=who)
+    ours.done("insert", "b", input=b"needs nothing of it", who=who)
+    (who.home / file).unlink()
+    if file != "pubring.kbx":
+        assert ours.done("show", "a", who=who).out == b"the value"
+
+
 def test_an_agent_that_cannot_be_started_is_named(host: tuple[Shared, Person], people: Team) -> None:
     ours, _ = host
     needs.no_runtime_directory()

@@ -8,7 +8,6 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -52,12 +51,13 @@ class Scene:
         self.memory = memory
         self.vault = work / "vault"
         self.work = work
+        self._state = work / "state"
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(work),
             "PYTHONPATH": PATH,
             "XDG_CONFIG_HOME": str(work / "config"),
-            "XDG_STATE_HOME": str(work / "state"),
+            "XDG_STATE_HOME": str(self._state),
             "GIT_CONFIG_NOSYSTEM": "1",
         }
         self._numbers = count(1)
@@ -70,7 +70,9 @@ class Scene:
         services(self.vault, TABLES)
         self.old = {name: Found(b"old " + name.encode(), 0o400, OWNER, GROUP) for name in MODES}
         # The first run of all compiles, and remembers the generations: the others make the same system calls.
-        self.run(self.directory(), state=self.work / "state")
+        first = self.directory()
+        self.run(first)
+        self._state = self._state_of(first)
         self.plan = self._plan()
 
     def directory(self) -> Path:
@@ -85,14 +87,16 @@ class Scene:
         os.chown(path, OWNER, GROUP)
         return path
 
-    def run(self, directory: Path, *inject: str, state: Path | None = None) -> Run:
-        """Deliver into *directory* under strace, with a *state* of its own: two at once would wait for a lock."""
-        state = state or self.work / f"state-{directory.name}"
-        if not state.exists():
-            shutil.copytree(self.work / "state", state)
+    def run(self, directory: Path, *inject: str) -> Run:
+        """Deliver into *directory* under strace, with a state of its own: one that is shared is waited for."""
+        if not (state := self._state_of(directory)).exists():
+            shutil.copytree(self._state, state)
+        env = self.env | {"XDG_STATE_HOME": str(state)}
         arguments = ["--vault", str(self.vault), "materialize", "three", "--directory", str(directory)]
-        env = {**self.env, "XDG_STATE_HOME": str(state)}
         return tracing.run(self.work / f"trace-{directory.name}", env, arguments, *inject)
+
+    def _state_of(self, directory: Path) -> Path:
+        return self.work / f"state-{directory.name}"
 
     def before(self, text: str) -> int:
         """Return the place in the plan of the only call that contains *text*."""
@@ -152,17 +156,7 @@ def everywhere(scene: Scene, attempt: Callable[[int, Call], None], end: str = "$
     until = scene.before(end) if end != "$" else len(scene.plan)
     places = list(enumerate(scene.plan[:until]))
     assert len(places) > 25
-
-    def safely(at: tuple[int, Call]) -> str:
-        try:
-            attempt(*at)
-        except AssertionError as error:
-            return f"at {at[0]}, {at[1].text}: {error}"
-        return ""
-
-    with ThreadPoolExecutor(2) as pool:
-        problems = [problem for problem in pool.map(safely, places) if problem]
-    assert not problems, "\n\n".join(problems)
+    tracing.at_each(places, attempt)
 
 
 def test_the_plan_is_the_one_that_was_meant(scene: Scene) -> None:

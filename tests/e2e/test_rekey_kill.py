@@ -4,8 +4,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -173,21 +172,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(tmp_path_factory.mktemp("rekey"))
 
 
-def everywhere(places: list[tuple[int, Call]], attempt: Callable[[int, Call], None]) -> None:
-    """Make the *attempt* at every one of *places*, and report all that went wrong."""
-
-    def safely(at: tuple[int, Call]) -> str:
-        try:
-            attempt(*at)
-        except AssertionError as error:
-            return f"at {at[0]}, {at[1].text}: {error}"
-        return ""
-
-    with ThreadPoolExecutor(2) as pool:
-        problems = [problem for problem in pool.map(safely, places) if problem]
-    assert not problems, "\n\n".join(problems)
-
-
 def plain(text: str) -> str:
     """Return a call without what the name of a journal has of the place of its clone."""
     return re.sub(r"-[0-9a-f#]+\.journal", "-*.journal", text)
@@ -233,7 +217,7 @@ def test_after_a_kill_anywhere_each_secret_is_read_and_the_next_change_finishes(
         scene.works(ours)
         scene.finish(ours)
 
-    everywhere(changing(scene), attempt)
+    tracing.at_each(changing(scene), attempt)
 
 
 def test_any_next_change_cleans_up_after_a_kill(scene: Scene) -> None:
@@ -249,7 +233,7 @@ def test_any_next_change_cleans_up_after_a_kill(scene: Scene) -> None:
         assert len(set(scene.readers(ours).values())) == 1
         assert ours.leftovers() == []
 
-    everywhere([(place, scene.plan[place]) for place in (staged, begun, begun + 1)], attempt)
+    tracing.at_each([(place, scene.plan[place]) for place in (staged, begun, begun + 1)], attempt)
 
 
 def test_what_the_next_change_finishes_it_commits_as_it_was_meant(scene: Scene) -> None:
@@ -287,7 +271,7 @@ def test_a_stop_is_obeyed_before_the_first_is_renamed_or_after_the_last(
             assert readers == {True}
         scene.finish(ours)
 
-    everywhere(some(changing(scene, before=done + 1)), attempt)
+    tracing.at_each(some(changing(scene, before=done + 1)), attempt)
 
 
 def test_a_full_disk_leaves_the_old_state_whole(scene: Scene) -> None:
@@ -314,4 +298,4 @@ def test_a_full_disk_leaves_the_old_state_whole(scene: Scene) -> None:
             scene.works(ours)
             scene.finish(ours)
 
-    everywhere(some(changing(scene)), attempt)
+    tracing.at_each(some(changing(scene)), attempt)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support import needs
-from support.pcsc import Pcscd, Plugged, pcscd
+from support.pcsc import Pcscd, Plugged
 from support.pivcard import PIN as PIN_REFERENCE
 from support.pivcard import PivCard
 from support.terminal import Terminal
@@ -33,14 +32,6 @@ with socket.socket(socket.AF_UNIX) as peer:
     except ConnectionError:
         print(b"")
 """
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Pcscd]:
-    """Give a pcscd with empty readers."""
-    needs.pcscd()
-    with pcscd(tmp_path / "pcsc") as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,18 +4,20 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from support import gpg, needs
 from support.gpg import Person
 from support.team import Team, team
+from support.tried import Tried, files
 from support.vaults import Result, run_vault
 
 SECONDS = 60
 
 
-class Store(NamedTuple):
+@dataclass(frozen=True)
+class Store(Tried):
     """A pass store as *who* sees it."""
 
     directory: Path
@@ -50,28 +52,9 @@ class Store(NamedTuple):
             *arguments, input=input, env={**self.environment, **(env or {})}, cwd=self.directory.parent
         )
 
-    def done(self, *arguments: str | Path, **more: object) -> Result:
-        """Run ``vault``, which has to succeed."""
-        done = self.vault(*arguments, **more)  # type: ignore[arg-type]
-        assert done.code == 0, done.err
-        return done
-
-    def refused(self, code: int, message: str, *arguments: str | Path, **more: object) -> None:
-        """Run ``vault``, which has to fail with *code* and *message* and to change nothing."""
-        before = self.state()
-        done = self.vault(*arguments, **more)  # type: ignore[arg-type]
-        assert (done.code, done.out) == (code, b""), (done.code, done.err)
-        assert message in done.err, done.err
-        assert "Traceback" not in done.err
-        assert self.state() == before
-
     def state(self) -> dict[str, bytes]:
         """Return all files of the store."""
-        return {
-            str(path.relative_to(self.directory)): path.read_bytes()
-            for path in sorted(self.directory.rglob("*"))
-            if path.is_file() and not path.is_symlink() and ".git" not in path.parts
-        }
+        return files(self.directory)
 
     def log(self) -> list[str]:
         """Return the messages of all commits, the last one first; nothing is left uncommitted."""

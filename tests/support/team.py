@@ -3,11 +3,13 @@
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from support import gpg
 from support.gpg import Person
+from support.tried import Tried, files
 from support.vaults import Result, run_vault
 
 
@@ -27,7 +29,8 @@ def team() -> Iterator[Team]:
         yield Team(folder, *(gpg.person(folder, name) for name in ("Alice", "Bob", "Mallory")))
 
 
-class Shared(NamedTuple):
+@dataclass(frozen=True)
+class Shared(Tried):
     """A vault of gpg secrets, as one of the team sees it."""
 
     directory: Path
@@ -53,22 +56,6 @@ class Shared(NamedTuple):
         """Run ``vault`` as *who*, by default Alice."""
         home = {"GNUPGHOME": str((who or self.team.alice).home)}
         return run_vault(*arguments, input=input, env={**home, **(env or {})}, cwd=self.directory)
-
-    def done(self, *arguments: str | Path, **more: object) -> Result:
-        """Run ``vault``, which has to succeed."""
-        done = self.vault(*arguments, **more)  # type: ignore[arg-type]
-        assert done.code == 0, done.err
-        return done
-
-    def refused(self, code: int, message: str, *arguments: str | Path, **more: object) -> str:
-        """Run ``vault``, which has to fail with *code* and *message* and to change nothing; return what it says."""
-        before = self.state()
-        done = self.vault(*arguments, **more)  # type: ignore[arg-type]
-        assert (done.code, done.out) == (code, b""), (done.code, done.err)
-        assert message in done.err, done.err
-        assert "Traceback" not in done.err
-        assert self.state() == before
-        return done.err
 
     def put(self, name: str, value: bytes = b"a value") -> None:
         """Write a secret."""
@@ -98,12 +85,7 @@ class Shared(NamedTuple):
 
     def state(self) -> dict[str, bytes]:
         """Return all files of the vault, and the last commit."""
-        found = {
-            str(path.relative_to(self.directory)): path.read_bytes()
-            for path in sorted(self.directory.rglob("*"))
-            if path.is_file() and not path.is_symlink() and ".git" not in path.parts
-        }
-        return found | {"HEAD": self.git("rev-parse", "HEAD").encode()}
+        return files(self.directory) | {"HEAD": self.git("rev-parse", "HEAD").encode()}
 
 
 def made(team: Team, directory: Path) -> Shared:

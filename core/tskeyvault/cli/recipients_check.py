@@ -2,7 +2,7 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tskeyvault import names, recipients
 from tskeyvault.values import Finding, Reader
@@ -12,6 +12,8 @@ from . import terminal
 
 _SOON = 30 * 86400.0
 """Seconds ahead that an expiry is warned of."""
+_SHOWN = 200
+"""Readers and findings that are listed for people; JSON has them all."""
 _RENEW = "have it renewed, then: vault recipients add; or vault recipients rm"
 _RENEW_THERE = "have it renewed, then: gpg --import FILE; or pass init ID... without it"
 
@@ -43,12 +45,20 @@ def run(vault: Vault, options: Namespace) -> int:
             }
         )
         return 1 if findings else 0
-    terminal.table([(reader.recipient, reader.name, _until(reader)) for reader in readers])
-    for finding in findings:
+    _tell(list(readers), findings)
+    return 1 if findings else 0
+
+
+def _tell(readers: Sequence[Reader], findings: Sequence[Finding]) -> None:
+    terminal.table([(reader.recipient, reader.name, _until(reader)) for reader in readers[:_SHOWN]])
+    if len(readers) > _SHOWN:
+        terminal.say(f"and {len(readers) - _SHOWN} more who read")
+    for finding in findings[:_SHOWN]:
         terminal.say(finding.text)
         if finding.hint:
             terminal.hint(finding.hint)
-    return 1 if findings else 0
+    if len(findings) > _SHOWN:
+        terminal.say(f"and {len(findings) - _SHOWN} more findings")
 
 
 def _until(reader: Reader) -> str:

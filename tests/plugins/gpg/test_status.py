@@ -75,7 +75,9 @@ def test_an_encryption_that_left_somebody_out_is_not_believed() -> None:
         assert not status.is_encrypted(report(text))
 
 
-AROUND = faults.Around(agent=lambda: None, home=lambda: None, tries=lambda: None, cards=lambda: ())
+AROUND = faults.Around(
+    agent=lambda: None, home=lambda: None, tries=lambda: None, cards=lambda: (), damage=lambda: None
+)
 
 
 def error(source: int, code: int) -> str:
