@@ -23,6 +23,8 @@ _SECONDS = 10.0
 _AGAIN = 0.02
 _MOMENT = 2.0
 _CREDENTIALS = struct.Struct("iII")
+_PATIENCE = 10.0
+"""Seconds that somebody else gets to start an agent."""
 _SENTINEL = b"gnupg_spawn_agent_sentinel.lock"
 """Held while an agent is started (common/asshelp.c of GnuPG): the process and its host. gpg waits for it without limit."""
 
@@ -118,7 +120,7 @@ class Agent:
     def _wait(self) -> None:
         """Wait until nobody starts an agent, or the one who did has ended; gpg sees to what they left behind."""
         path = os.path.join(self._home, _SENTINEL)
-        end = time.monotonic() + _SECONDS
+        end = time.monotonic() + _PATIENCE
         while holder := _holder(path):
             if time.monotonic() >= end:
                 where = shown(os.fsdecode(path))
