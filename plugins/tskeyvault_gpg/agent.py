@@ -23,6 +23,8 @@ _SECONDS = 10.0
 _AGAIN = 0.02
 _MOMENT = 2.0
 _CREDENTIALS = struct.Struct("iII")
+_PATIENCE = 10.0
+"""Seconds that somebody else gets to start an agent."""
 _SENTINEL = b"gnupg_spawn_agent_sentinel.lock"
 """Held while an agent is started (common/asshelp.c of GnuPG): the process and its host. gpg waits for it without limit."""
 
@@ -83,18 +85,18 @@ class Agent:
             self._lock = -1
 
     def _stop(self) -> None:
-        """Stop the agent, and its scdaemon where that does not end with it: it would keep the reader, and the PIN verified."""
-        scdaemon = -1
-        with contextlib.suppress(OSError):
-            if pid := _listener(os.path.join(os.path.dirname(self._socket), b"S.scdaemon")):
-                scdaemon = os.pidfd_open(pid)
-        process.run([*self._gpgconf, "--kill", "gpg-agent"], directory="/", seconds=_SECONDS)
-        if scdaemon >= 0:
-            if not _ends(scdaemon):
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(scdaemon, signal.SIGKILL)
-                _ends(scdaemon)
-            os.close(scdaemon)
+        """Stop the agent and its scdaemon, which may not end with it: it would keep the reader, and the PIN verified."""
+        folder = os.path.dirname(self._socket)
+        with contextlib.ExitStack() as stack:
+            running = []
+            for path in (self._socket, os.path.join(folder, b"S.scdaemon")):
+                with contextlib.suppress(OSError):
+                    if pid := _listener(path):
+                        running.append(os.pidfd_open(pid))
+                        stack.callback(os.close, running[-1])
+            process.run([*self._gpgconf, "--kill", "gpg-agent"], directory="/", seconds=_SECONDS)
+            for pidfd in running:
+                _end(pidfd)
 
     def trouble(self) -> Missing | None:
         """Return what keeps gpg and an agent from working in its home, or None."""
@@ -118,7 +120,7 @@ class Agent:
     def _wait(self) -> None:
         """Wait until nobody starts an agent, or the one who did has ended; gpg sees to what they left behind."""
         path = os.path.join(self._home, _SENTINEL)
-        end = time.monotonic() + _SECONDS
+        end = time.monotonic() + _PATIENCE
         while holder := _holder(path):
             if time.monotonic() >= end:
                 where = shown(os.fsdecode(path))
@@ -147,10 +149,14 @@ class Agent:
         return False
 
 
-def _ends(pidfd: int) -> bool:
+def _end(pidfd: int) -> None:
+    """Wait until the process has ended, and end it where that takes long."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(_MOMENT * 1000))
+    if not poll.poll(_MOMENT * 1000):
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        poll.poll(_MOMENT * 1000)
 
 
 def _listener(path: bytes) -> int:

@@ -37,7 +37,7 @@ def dead() -> int:
 
 @pytest.mark.parametrize("host", ["", "other"])
 def test_a_lock_that_is_held_is_named(home: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    monkeypatch.setattr(agent, "_SECONDS", 0.1)
+    monkeypatch.setattr(agent, "_PATIENCE", 0.1)
     locked(home, os.getpid(), host or os.uname().nodename)
     with pytest.raises(PluginError) as raised:
         Agent(str(home))
