@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -23,6 +24,7 @@ _SECONDS = 10.0
 _AGAIN = 0.02
 _MOMENT = 2.0
 _CREDENTIALS = struct.Struct("iII")
+_KEYS = b"private-keys-v1.d"
 _SENTINEL = b"gnupg_spawn_agent_sentinel.lock"
 """Held while an agent is started (common/asshelp.c of GnuPG): the process and its host. gpg waits for it without limit."""
 
@@ -50,9 +52,9 @@ class Agent:
         with contextlib.suppress(OSError):
             self._lock = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         is_there = self.is_there()
-        if self._locked(fcntl.LOCK_EX, 0.0):
+        if _locked(self._lock, fcntl.LOCK_EX, 0.0):
             self._ours = not is_there
-        self._locked(fcntl.LOCK_SH, _SECONDS)
+        _locked(self._lock, fcntl.LOCK_SH, _SECONDS)
         if not is_there:
             self._wait()
 
@@ -73,9 +75,29 @@ class Agent:
             other = Missing(f"its lock '{where}' is damaged", f"where nothing starts gpg-agent: rm '{where}'")
         return self.trouble() or other
 
+    @contextlib.contextmanager
+    def alone(self, seconds: float) -> Iterator[None]:
+        """Let no other command of ours do this for the same home meanwhile.
+
+        Raises PluginError where one does for more than *seconds*.
+        """
+        try:
+            fd = os.open(os.path.join(self._home, _KEYS), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:  # without secret keys there is nothing to do alone
+            yield
+            return
+        try:
+            if not _locked(fd, fcntl.LOCK_EX, seconds):
+                raise PluginError(
+                    "another command is using the card, and does not end", "end it, or wait for it"
+                )
+            yield
+        finally:
+            os.close(fd)
+
     def close(self) -> None:
         """Stop the agent when it was not there before, and nobody's terminal is there to profit from it."""
-        if self._ours and not os.isatty(0) and self._locked(fcntl.LOCK_EX, _SECONDS):
+        if self._ours and not os.isatty(0) and _locked(self._lock, fcntl.LOCK_EX, _SECONDS):
             self._stop()
         self._ours = False
         if self._lock >= 0:
@@ -132,19 +154,20 @@ class Agent:
         found = process.run([*self._gpgconf, "--list-dirs", which], directory="/", seconds=_SECONDS)
         return unquote_to_bytes(found.output.removesuffix("\n"))
 
-    def _locked(self, how: int, seconds: float) -> bool:
-        """Tell whether the lock was had within *seconds*."""
-        end = time.monotonic() + seconds
-        while self._lock >= 0:
-            try:
-                fcntl.flock(self._lock, how | fcntl.LOCK_NB)
-            except OSError:
-                if time.monotonic() >= end:
-                    return False
-                time.sleep(_AGAIN)
-            else:
-                return True
-        return False
+
+def _locked(fd: int, how: int, seconds: float) -> bool:
+    """Tell whether the lock of *fd* was had within *seconds*."""
+    end = time.monotonic() + seconds
+    while fd >= 0:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_AGAIN)
+        else:
+            return True
+    return False
 
 
 def _ends(pidfd: int) -> bool:

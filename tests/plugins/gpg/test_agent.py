@@ -77,3 +77,15 @@ def test_a_lock_does_not_matter_where_an_agent_runs(home: Path) -> None:
     assert ours.is_there()
     ours.close()
     assert gpg.agents(home) == 1
+
+
+def test_a_card_is_tried_by_one_command_at_a_time(home: Path) -> None:
+    (home / "private-keys-v1.d").mkdir(mode=0o700)
+    ours, other = Agent(str(home)), Agent(str(home))
+    refused = pytest.raises(PluginError, match="another command is using the card, and does not end")
+    with ours.alone(0), refused, other.alone(0):
+        pass
+    with other.alone(0):
+        pass
+    ours.close()
+    other.close()
