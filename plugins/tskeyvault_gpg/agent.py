@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from tskeyvault import process
 from tskeyvault.errors import PluginError
+from tskeyvault.exchange import Stop
 from tskeyvault.names import shown
 
 _SECONDS = 10.0
@@ -76,10 +77,10 @@ class Agent:
         return self.trouble() or other
 
     @contextlib.contextmanager
-    def alone(self, seconds: float) -> Iterator[None]:
+    def alone(self, seconds: float, stop: Stop) -> Iterator[None]:
         """Let no other command of ours do this for the same home meanwhile.
 
-        Raises PluginError where one does for more than *seconds*.
+        Raises PluginError where one does for more than *seconds*, and on *stop*.
         """
         try:
             fd = os.open(os.path.join(self._home, _KEYS), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -177,7 +177,7 @@ class Plugin:
         is_tried = is_given and cards.are_unproven(key_ids)
         unwraps = is_given and cards.are_unproven()
         # Or all who have seen at the same time how many tries are left would spend one, here and in other commands.
-        with agent.alone(ASKING_SECONDS) if is_tried else nullcontext():
+        with agent.alone(ASKING_SECONDS, self._stop) if is_tried else nullcontext():
             cards.check(secret.name, key_ids, spares_last=self._spares_last())
             opened, lines = gpg.decrypt(ciphertext, self._passphrase, unwraps=unwraps)
             cards.heard(lines)

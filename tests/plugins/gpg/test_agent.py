@@ -9,6 +9,7 @@ import pytest
 
 from support import gpg, needs
 from tskeyvault.errors import PluginError
+from tskeyvault.exchange import Stop
 from tskeyvault_gpg import agent
 from tskeyvault_gpg.agent import Agent
 
@@ -83,9 +84,12 @@ def test_a_card_is_tried_by_one_command_at_a_time(home: Path) -> None:
     (home / "private-keys-v1.d").mkdir(mode=0o700)
     ours, other = Agent(str(home)), Agent(str(home))
     refused = pytest.raises(PluginError, match="another command is using the card, and does not end")
-    with ours.alone(0), refused, other.alone(0):
+    stop = Stop()
+    with ours.alone(0, stop), refused, other.alone(0, stop):
         pass
-    with other.alone(0):
-        pass
+    with other.alone(0, stop):
+        stop.now()
+        with pytest.raises(PluginError, match="stopped"), ours.alone(60, stop):
+            pass
     ours.close()
     other.close()
