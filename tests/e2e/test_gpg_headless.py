@@ -162,6 +162,7 @@ def test_a_home_that_is_not_there_is_named(host: tuple[Shared, Person], tmp_path
     ours, who = host
     gone = who._replace(home=tmp_path / "gone")
     ours.refused(6, "secret 'a': gpg cannot work: its home", "show", "a", who=gone)
+    ours.refused(6, "gpg cannot work: its home", "recipients", "add", who.address, who=gone)
 
 
 DAMAGES = {"trustdb.gpg": "trust database", "pubring.kbx": "keyring", "gpg.conf": "configuration"}

@@ -93,3 +93,16 @@ def test_a_card_is_tried_by_one_command_at_a_time(home: Path) -> None:
             pass
     ours.close()
     other.close()
+
+
+def test_an_agent_in_a_home_that_gpg_has_only_made_is_stopped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("GNUPGHOME", raising=False)
+    monkeypatch.setattr(os, "isatty", lambda _fd: False)
+    ours = Agent("")
+    subprocess.run(["gpg", "--batch", "--list-keys"], check=True, capture_output=True)
+    assert ours.missing() is None
+    ours.close()
+    assert gpg.agents(home / ".gnupg") == 0
