@@ -61,6 +61,12 @@ class Agent:
         """Tell whether an agent answers."""
         return _listener(self._socket) > 0
 
+    def has_keys(self) -> bool:
+        """Tell whether the home has secret keys."""
+        with contextlib.suppress(OSError):
+            return any(name.endswith(b".key") for name in os.listdir(os.path.join(self._home, _KEYS)))
+        return False
+
     def missing(self) -> Missing | None:
         """Return why no agent can be had, once one was started where none was: gpg does so only for a key that it knows."""
         if self.is_there():

@@ -132,8 +132,10 @@ class Plugin:
 
     @hookimpl
     def vault_check(self, public_keys: Mapping[str, bytes]) -> tuple[Finding, ...]:
-        """Return what is wrong with gpg, pinentry and the members' keys."""
-        found = [*checks.of_program(), *checks.of_keys(self._keys(public_keys).keys.values())]
+        """Return what is wrong with gpg, its agent, pinentry and the members' keys."""
+        _, agent, _ = self._user()
+        found = [*checks.of_program(), *checks.of_agent(agent)]
+        found += checks.of_keys(self._keys(public_keys).keys.values())
         if not passphrase.is_given(self._options, self._table):
             found += checks.of_pinentry(self._table)
         return tuple(found)

@@ -235,6 +235,8 @@ def test_a_home_that_no_agent_can_be_started_in_is_named(
     assert f"secret 'a': {said}" in done.err
     done = mounted(ours, alice, script, tmp_path / "copy2", "init", "--backend", "gpg", str(tmp_path / "new"))
     assert (done.code, said in done.err) == (6, True), done.err
+    done = mounted(ours, alice, script, tmp_path / "copy3", "recipients", "check")
+    assert (done.code, f"vault: {said}" in done.err) == (1, True), done.err
 
 
 def test_a_home_that_is_read_only_does_where_an_agent_runs(
