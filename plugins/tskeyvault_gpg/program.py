@@ -107,6 +107,10 @@ class Gpg:
         is_one = answer.status == 0 and len(status.found(lines, "PLAINTEXT")) == 1
         return answer.output if is_one else None
 
+    def works(self) -> bool:
+        """Tell whether gpg can do anything, for which it needs no home."""
+        return self.call("--version")[0].status == 0
+
     def can_list(self, *options: str) -> bool:
         """Tell whether gpg can list the keys that it has, with *options*; having none is no failure."""
         return self.call(*options, "--with-colons", "--list-keys")[0].status == 0

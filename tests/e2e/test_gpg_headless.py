@@ -276,6 +276,9 @@ def test_gpg_that_is_not_installed_is_named(host: tuple[Shared, Person], tmp_pat
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
     said = ours.refused(6, "gpg is not installed", "show", "a", who=who, env={"PATH": str(tmp_path)})
     assert "apt install gnupg" in said
+    (tmp_path / "gpg").symlink_to("/bin/false")
+    for words in (("show", "a"), ("recipients", "add", who.address)):
+        ours.refused(6, "gpg failed without a reason", *words, who=who, env={"PATH": f"{tmp_path}:/usr/bin"})
 
 
 # The agent.
