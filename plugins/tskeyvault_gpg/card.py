@@ -37,7 +37,7 @@ class Cards:
         With *spares_last* also where it could take the last try. gpg tries a card as often as a message asks for
         its key, and where recipients are hidden, for each of them; it does not report that.
         """
-        if self._is_refused and (self._of(key_ids) or not self._serials):
+        if self._is_refused and (self._of(key_ids) or not self._known()):
             raise LockedError(f"secret '{name}': the PIN of the card was wrong, and is not tried again")
         if not spares_last:
             return
@@ -46,10 +46,14 @@ class Cards:
                 self._left[serial] = left = self._tries(serial)
                 _spare(name, left, sum(key in {HIDDEN, *self._keys(serial)} for key in key_ids))
 
+    def are_unproven(self, key_ids: Iterable[str] = (HIDDEN,)) -> bool:
+        """Tell whether a card that opens what is encrypted to *key_ids*, by default any, has not yet taken the PIN."""
+        return not self._accepted.issuperset(self._of(key_ids))
+
     def heard(self, report: Sequence[Line]) -> None:
         """Take notice of gpg's *report* on what was checked, even where it was opened by another key."""
         used = {words[0][-_LONG:] for words in status.found(report, "DECRYPTION_KEY") if words}
-        self._accepted |= {serial for key, serial in (self._serials or {}).items() if key in used}
+        self._accepted |= {serial for key, serial in self._known().items() if key in used}
         unsure = [serial for serial in self._left if serial not in self._accepted]
         if faults.is_pin_refused(report) or any(self._tries(one) != self._left[one] for one in unsure):
             self._is_refused = True
@@ -75,14 +79,18 @@ class Cards:
         return int(found[1]) if found and serial in said else None
 
     def _keys(self, serial: str) -> Iterable[str]:
-        return (key for key, on in (self._serials or {}).items() if on == serial)
+        return (key for key, on in self._known().items() if on == serial)
 
     def _of(self, key_ids: Iterable[str]) -> Sequence[str]:
         """Return the serial numbers of the cards that gpg may ask to open what is encrypted to *key_ids*."""
+        wanted = set(key_ids)
+        return sorted({serial for key, serial in self._known().items() if key in wanted or HIDDEN in wanted})
+
+    def _known(self) -> Mapping[str, str]:
+        """Return the serial number of its card by the id of each key of the user that is on one."""
         if self._serials is None:
             self._serials = _serials(self._gpg.listing("--list-secret-keys"))
-        wanted = set(key_ids)
-        return sorted({serial for key, serial in self._serials.items() if key in wanted or HIDDEN in wanted})
+        return self._serials
 
 
 def _spare(name: str, left: int | None, needed: int) -> None:

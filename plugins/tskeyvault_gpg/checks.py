@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tskeyvault import names, process
 from tskeyvault.values import Finding
+from tskeyvault_gpg.agent import Agent
 from tskeyvault_gpg.keys import Key
 
 _SAFE = ((2, 2, 36), (2, 3, 7))
@@ -20,6 +21,12 @@ def of_program() -> Iterator[Finding]:
     if version < (_SAFE[0] if version < (2, 3) else _SAFE[1]):
         said = ".".join(map(str, version))
         yield Finding(f"gpg {said} is older than 2.2.36", "update it, unless it has a fix for CVE-2022-34903")
+
+
+def of_agent(agent: Agent) -> Iterator[Finding]:
+    """Yield what keeps a user who has secret keys from using them."""
+    if agent.has_keys() and (missing := agent.missing()):
+        yield Finding(f"no gpg-agent can be started: {missing.reason}", missing.hint)
 
 
 def of_pinentry(table: str) -> Iterator[Finding]:

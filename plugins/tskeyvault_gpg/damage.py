@@ -1,6 +1,7 @@
 """What is damaged in the user's home of gpg, found by letting gpg do without one part after the other."""
 
 from tskeyvault.errors import PluginError
+from tskeyvault_gpg.agent import trouble
 from tskeyvault_gpg.program import Gpg
 
 _HOME = "in gpg's home (gpgconf --list-dirs homedir)"
@@ -20,5 +21,9 @@ def of_home(gpg: Gpg) -> PluginError | None:
     """Return what to raise where *gpg* can do nothing with the user's home, or None where it can."""
     if gpg.can_list():
         return None
+    if not gpg.works():
+        return PluginError("gpg failed without a reason", "gpg --version says more")
+    if missing := trouble(gpg.home):
+        return PluginError(f"gpg cannot work: {missing.reason}", missing.hint)
     _, what, hint = next(part for part in _PARTS if part is _PARTS[-1] or gpg.can_list(*part[0]))
     return PluginError(f"gpg cannot read its {what}", hint)

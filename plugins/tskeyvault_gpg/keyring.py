@@ -93,6 +93,10 @@ class Keyring(Ring):
         self._import(self._gpg, data, 1)
         self.keys = {key.fingerprint: key for key in keys.parse(self._gpg.listing("--list-keys"))}
 
+    def plaintext(self, packets: bytes) -> bytes | None:
+        """Return the one plaintext in *packets*, or None: what is encrypted there finds no key here, and no agent."""
+        return self._gpg.plaintext(packets)
+
     def close(self) -> None:
         """Remove it."""
         self._home.close()

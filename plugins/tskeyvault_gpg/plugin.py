@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import cast
 
@@ -17,7 +17,7 @@ from tskeyvault_gpg.agent import Agent
 from tskeyvault_gpg.card import LAST_TRY, Cards
 from tskeyvault_gpg.keyring import SUFFIX, Keyring
 from tskeyvault_gpg.keys import Key
-from tskeyvault_gpg.program import Gpg
+from tskeyvault_gpg.program import ASKING_SECONDS, Gpg
 from tskeyvault_gpg.recipients import is_hexadecimal, matching, resolve
 
 _MAX_KEY = 256 << 10
@@ -132,8 +132,10 @@ class Plugin:
 
     @hookimpl
     def vault_check(self, public_keys: Mapping[str, bytes]) -> tuple[Finding, ...]:
-        """Return what is wrong with gpg, pinentry and the members' keys."""
-        found = [*checks.of_program(), *checks.of_keys(self._keys(public_keys).keys.values())]
+        """Return what is wrong with gpg, its agent, pinentry and the members' keys."""
+        _, agent, _ = self._user()
+        found = [*checks.of_program(), *checks.of_agent(agent)]
+        found += checks.of_keys(self._keys(public_keys).keys.values())
         if not passphrase.is_given(self._options, self._table):
             found += checks.of_pinentry(self._table)
         return tuple(found)
@@ -173,20 +175,31 @@ class Plugin:
         with self._lock:
             if self._passphrase is None:
                 self._passphrase = passphrase.read(self._options, self._table, self._stop)
-        cards.check(secret.name, key_ids, spares_last=self._spares_last())
-        plaintext, lines = gpg.decrypt(ciphertext, self._passphrase)
-        cards.heard(lines)
+        is_given = self._passphrase is not None
+        is_tried = is_given and cards.are_unproven(key_ids)
+        unwraps = is_given and cards.are_unproven()
+        # Or all who have seen at the same time how many tries are left would spend one, here and in other commands.
+        with agent.alone(ASKING_SECONDS, self._stop) if is_tried else nullcontext():
+            cards.check(secret.name, key_ids, spares_last=self._spares_last())
+            opened, lines = gpg.decrypt(ciphertext, self._passphrase, unwraps=unwraps)
+            cards.heard(lines)
+        if opened is None:
+            raise faults.explained(secret.name, lines, self._around(key_ids))
+        plaintext = self._keys({}).plaintext(opened) if unwraps else opened
         if plaintext is None:
-            around = faults.Around(
-                agent=agent.missing,
-                home=agent.trouble,
-                tries=partial(cards.tries, key_ids),
-                cards=partial(cards.numbers, key_ids),
-                damage=partial(damage.of_home, gpg),
-                table=self._table,
-            )
-            raise faults.explained(secret.name, lines, around)
+            raise IntegrityError(f"secret '{secret.name}': holds something else than one plaintext")
         return plaintext
+
+    def _around(self, key_ids: tuple[str, ...]) -> faults.Around:
+        gpg, agent, cards = self._user()
+        return faults.Around(
+            agent=agent.missing,
+            home=agent.trouble,
+            tries=partial(cards.tries, key_ids),
+            cards=partial(cards.numbers, key_ids),
+            damage=partial(damage.of_home, gpg),
+            table=self._table,
+        )
 
     def _spares_last(self) -> bool:
         """Tell whether a card's last try is spared: nobody sees how many there are where the PIN comes from a file."""

@@ -18,6 +18,9 @@ ASKING_SECONDS = 120.0
 _TRIED = 2
 _MAX_LISTING = 16 << 20
 
+_PACKETS = 1 << 20
+"""Bytes that a secret may be longer by as packets."""
+_PLAIN = ("--skip-verify", "--max-output", str(MAX_SECRET), "--output", "-")
 _QUIET = (
     "--batch",
     "--no-tty",
@@ -80,18 +83,33 @@ class Gpg:
         answer, lines = self.call(*what, *to, "--encrypt", given=plaintext, limit=len(plaintext) + (1 << 20))
         return answer.output, answer.status == 0 and status.is_encrypted(lines)
 
-    def decrypt(self, ciphertext: bytes, passphrase: bytes | None) -> tuple[bytes | None, tuple[Line, ...]]:
-        """Return the plaintext, or None when gpg does not vouch for it; and what it reported."""
+    def decrypt(
+        self, ciphertext: bytes, passphrase: bytes | None, *, unwraps: bool = False
+    ) -> tuple[bytes | None, tuple[Line, ...]]:
+        """Return the plaintext, or None when gpg does not vouch for it; and what it reported.
+
+        With *unwraps*, the packets that the message holds: gpg would decrypt in turn what is encrypted there.
+        """
         mode = () if passphrase is None else ("--pinentry-mode", "loopback")
         answer, lines = self.call(
-            *mode, "--skip-verify", "--max-output", str(MAX_SECRET), "--output", "-", "--decrypt",
-            given=ciphertext, passphrase=passphrase, seconds=ASKING_SECONDS, limit=MAX_SECRET,
+            *mode, *_PLAIN, "--unwrap" if unwraps else "--decrypt", given=ciphertext, passphrase=passphrase,
+            seconds=ASKING_SECONDS, limit=MAX_SECRET + (_PACKETS if unwraps else 0),
         )  # fmt: skip
         # Where recipients are hidden, gpg tries key after key, and 2 only says that one was not the right one.
         is_tried = answer.status == _TRIED and _is_hidden(lines)
         is_sound = answer.status == 0 or (is_tried and len(answer.output) < MAX_SECRET)
-        is_whole = is_sound and status.is_decrypted(lines)
+        is_whole = is_sound and (status.is_unwrapped if unwraps else status.is_decrypted)(lines)
         return answer.output if is_whole else None, lines
+
+    def plaintext(self, packets: bytes) -> bytes | None:
+        """Return the one plaintext in *packets* that were decrypted, or None where there is something else."""
+        answer, lines = self.call(*_PLAIN, "--decrypt", given=packets, limit=MAX_SECRET)
+        is_one = answer.status == 0 and len(status.found(lines, "PLAINTEXT")) == 1
+        return answer.output if is_one else None
+
+    def works(self) -> bool:
+        """Tell whether gpg can do anything, for which it needs no home."""
+        return self.call("--version")[0].status == 0
 
     def can_list(self, *options: str) -> bool:
         """Tell whether gpg can list the keys that it has, with *options*; having none is no failure."""

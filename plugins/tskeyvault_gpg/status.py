@@ -14,6 +14,7 @@ _PREFIX = b"[GNUPG:] "
 _DECRYPTED = (
     "BEGIN_DECRYPTION", "DECRYPTION_INFO", "PLAINTEXT", "DECRYPTION_OKAY", "GOODMDC", "END_DECRYPTION",
 )  # fmt: skip
+_UNWRAPPED = tuple(step for step in _DECRYPTED if step != "PLAINTEXT")
 _ENCRYPTED = ("BEGIN_ENCRYPTION", "END_ENCRYPTION")
 _FAILED = frozenset({"BADMDC", "DECRYPTION_FAILED", "FAILURE", "INV_RECP", "NODATA", "NO_RECP", "UNEXPECTED"})
 
@@ -45,6 +46,11 @@ def parse(report: bytes) -> tuple[Line, ...]:
 def is_decrypted(lines: Sequence[Line]) -> bool:
     """Tell whether *lines* report one message, decrypted whole and protected against changes."""
     return _went(lines, _DECRYPTED)
+
+
+def is_unwrapped(lines: Sequence[Line]) -> bool:
+    """Tell the same where nothing was made of what the message holds."""
+    return _went(lines, _UNWRAPPED)
 
 
 def is_encrypted(lines: Sequence[Line]) -> bool:

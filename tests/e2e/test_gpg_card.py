@@ -75,6 +75,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         readers: dict[str, Sequence[str]] = dict.fromkeys(SECRETS, ("--recipient", who.fingerprint))
         readers |= {name.replace("web/", "mixed/k"): options for name, options in readers.items()}
         readers |= {"mixed/a": ("--recipient", soft.fingerprint), "hidden/a": hidden, "hidden/b": hidden}
+        readers |= {f"both/{name}": (*readers["mixed/a"], *readers[SECRETS[0]]) for name in "ab"}
         readers["hostile"] = hidden[2:]
         for name, options in readers.items():
             path = folder / f"vault/secrets/{name}.gpg"
@@ -82,6 +83,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             path.write_bytes(gpg.run(who.home, *options, "--encrypt", input=VALUE))
         hostile = path.read_bytes()
         path.write_bytes(hostile[: 2 + hostile[1]] * 4 + hostile[2 + hostile[1] :])
+        wrapping = ("--no-literal", "--compress-algo", "none", "--recipient", soft.fingerprint, "--encrypt")
+        path.with_name("nested.gpg").write_bytes(gpg.run(who.home, *wrapping, input=path.read_bytes()))
+        damaged = bytearray((path.parent / "both/b.gpg").read_bytes())
+        damaged[damaged[1]] ^= 1
+        for name in "bcd":
+            path.with_name("both").joinpath(f"{name}.gpg").write_bytes(damaged)
         files = "".join(f'[services.web.files.f{at}]\nsecret = "{name}"\n' for at, name in enumerate(SECRETS))
         services(folder / "vault", files)
         subprocess.run(["gpgconf", "--homedir", who.home, "--kill", "all"], check=True)
@@ -170,11 +177,11 @@ def test_a_wrong_pin_costs_one_try_however_many_secrets_there_are(
     assert (list(folder.iterdir()), plugged.verifies, plugged.card(1).left[USER]) == ([], 1, 2)
 
 
-@pytest.mark.parametrize("folder", ["web", "mixed", "hidden"])
+@pytest.mark.parametrize("folder", ["web", "mixed", "hidden", "both"])
 def test_a_command_that_goes_on_with_what_opens_tries_a_wrong_pin_once(
     desk: Desk, plugged: Plugged[OpenPGPCard], tmp_path: Path, folder: str
 ) -> None:
-    """In two of the folders the passphrase is right for a key in software, of which gpg tries both where readers are hidden."""
+    """Elsewhere than in web, the passphrase is right for a key in software; in both, that opens only the first secret."""
     done = desk.vault("grep", "value", folder, env=with_file(tmp_path, WRONG))
     opened = b"mixed/a\n" if folder == "mixed" else b""
     assert (done.code, done.out, plugged.verifies) == (4, opened, 1), done.err
@@ -193,6 +200,15 @@ def test_a_message_to_many_hidden_recipients_cannot_block_a_card(
     assert plugged.verifies == 0
     done = desk.vault("--last-try", "show", "hostile", env=with_file(tmp_path, RIGHT))
     assert (done.code, done.out, plugged.verifies) == (0, VALUE, 1)
+
+
+def test_a_message_within_a_message_gets_no_pin(
+    desk: Desk, plugged: Plugged[OpenPGPCard], tmp_path: Path
+) -> None:
+    """The outer one is for a key in software, of which this is the passphrase; nobody sees whom the inner one is for."""
+    done = desk.vault("--last-try", "show", "nested", env=with_file(tmp_path, WRONG))
+    assert (done.code, done.out, plugged.verifies) == (5, b"", 0)
+    assert done.err == "vault: secret 'nested': holds something else than one plaintext\n"
 
 
 def test_the_last_try_is_only_spent_when_the_user_says_so(desk: Desk, tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ def test_a_home_that_is_not_there_is_named(host: tuple[Shared, Person], tmp_path
     ours, who = host
     gone = who._replace(home=tmp_path / "gone")
     ours.refused(6, "secret 'a': gpg cannot work: its home", "show", "a", who=gone)
+    ours.refused(6, "gpg cannot work: its home", "recipients", "add", who.address, who=gone)
 
 
 DAMAGES = {"trustdb.gpg": "trust database", "pubring.kbx": "keyring", "gpg.conf": "configuration"}
@@ -234,6 +235,8 @@ def test_a_home_that_no_agent_can_be_started_in_is_named(
     assert f"secret 'a': {said}" in done.err
     done = mounted(ours, alice, script, tmp_path / "copy2", "init", "--backend", "gpg", str(tmp_path / "new"))
     assert (done.code, said in done.err) == (6, True), done.err
+    done = mounted(ours, alice, script, tmp_path / "copy3", "recipients", "check")
+    assert (done.code, f"vault: {said}" in done.err) == (1, True), done.err
 
 
 def test_a_home_that_is_read_only_does_where_an_agent_runs(
@@ -273,6 +276,9 @@ def test_gpg_that_is_not_installed_is_named(host: tuple[Shared, Person], tmp_pat
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
     said = ours.refused(6, "gpg is not installed", "show", "a", who=who, env={"PATH": str(tmp_path)})
     assert "apt install gnupg" in said
+    (tmp_path / "gpg").symlink_to("/bin/false")
+    for words in (("show", "a"), ("recipients", "add", who.address)):
+        ours.refused(6, "gpg failed without a reason", *words, who=who, env={"PATH": f"{tmp_path}:/usr/bin"})
 
 
 # The agent.

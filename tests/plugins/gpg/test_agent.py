@@ -9,6 +9,7 @@ import pytest
 
 from support import gpg, needs
 from tskeyvault.errors import PluginError
+from tskeyvault.exchange import Stop
 from tskeyvault_gpg import agent
 from tskeyvault_gpg.agent import Agent
 
@@ -77,3 +78,31 @@ def test_a_lock_does_not_matter_where_an_agent_runs(home: Path) -> None:
     assert ours.is_there()
     ours.close()
     assert gpg.agents(home) == 1
+
+
+def test_a_card_is_tried_by_one_command_at_a_time(home: Path) -> None:
+    (home / "private-keys-v1.d").mkdir(mode=0o700)
+    ours, other = Agent(str(home)), Agent(str(home))
+    refused = pytest.raises(PluginError, match="another command is using the card, and does not end")
+    stop = Stop()
+    with ours.alone(0, stop), refused, other.alone(0, stop):
+        pass
+    with other.alone(0, stop):
+        stop.now()
+        with pytest.raises(PluginError, match="stopped"), ours.alone(60, stop):
+            pass
+    ours.close()
+    other.close()
+
+
+def test_an_agent_in_a_home_that_gpg_has_only_made_is_stopped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("GNUPGHOME", raising=False)
+    monkeypatch.setattr(os, "isatty", lambda _fd: False)
+    ours = Agent("")
+    subprocess.run(["gpg", "--batch", "--list-keys"], check=True, capture_output=True)
+    assert ours.missing() is None
+    ours.close()
+    assert gpg.agents(home / ".gnupg") == 0
