@@ -132,6 +132,33 @@ def test_where_a_directory_has_to_be_named_it_is_said(
     assert "--directory" in done.err
 
 
+@pytest.mark.parametrize(("lines", "options"), [
+    ("User=app\nRuntimeDirectory=a\nRuntimeDirectoryPreserve=yes\nEnvironmentFile=-/run/a/x.env", ()),
+    ("DynamicUser=yes\nRuntimeDirectory=a b\nEnvironmentFile=-%t/a/x.env", ("--directory", "/run/a")),
+    ("DynamicUser=yes\nRuntimeDirectory=a\nRuntimeDirectoryPreserve=yes\nEnvironmentFile=-/run/private/a/x.env", ("--directory", "/run/private/a")),
+    ("User=app\nStateDirectory=a/b\nEnvironmentFile=/var/lib/a/b/x.env", ()),
+])  # fmt: skip
+def test_root_runs_nothing_with_variables_that_the_units_user_sets(
+    unit: Unit, tmp_path: Path, lines: str, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "x.service").write_text(f"{UNIT}{lines}\n")
+    done = unit("web", "--for", "systemd", "--unit", "x.service", "--from", tmp_path / "x.service", *options)
+    assert (done.code, done.out) == (2, b"")
+    assert "where its user could have root's line load a library of theirs" in done.err
+    assert "hint: " in done.err
+
+
+@pytest.mark.parametrize("lines", [
+    "User=app\nRuntimeDirectory=a\nEnvironmentFile=-/run/a/x.env",
+    "RuntimeDirectory=a\nRuntimeDirectoryPreserve=yes\nEnvironmentFile=-/run/a/x.env",
+    "User=app\nStateDirectory=a\nEnvironmentFile=/etc/default/a",
+])  # fmt: skip
+def test_variables_that_only_root_sets_are_no_reason_to_refuse(
+    unit: Unit, tmp_path: Path, lines: str
+) -> None:
+    assert PRE in drop_in(unit, tmp_path, f"{UNIT}{lines}\n")
+
+
 SOCKET = "/run/vault/encrypted.sock"
 FROM_SOCKET = {
     "credentials alone": (
