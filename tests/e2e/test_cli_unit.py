@@ -295,6 +295,19 @@ def test_no_link_is_followed_when_installing(unit: Unit, root: Path, tmp_path: P
     assert installed(root) == {}
 
 
+def test_a_drop_in_of_another_service_is_named_with_what_takes_it_away(
+    unit: Unit, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.service").write_text(UNIT)
+    install = ("--unit", "x.service", "--from", tmp_path / "x.service", "--install", "--root", root, "--yes")
+    assert unit("web", "--for", "systemd", *install).code == 0
+    before = installed(root)
+    done = unit("sets", "--for", "systemd", *install)
+    assert (done.code, done.out, installed(root)) == (2, b"", before)
+    assert "made by 'vault unit web --for systemd'\n" in done.err
+    assert "hint: vault unit web --for systemd --uninstall takes it away" in done.err
+
+
 def test_what_lies_beside_them_is_somebody_elses_affair(unit: Unit, root: Path, tmp_path: Path) -> None:
     (root / QUADLETS).mkdir(parents=True)
     (root / QUADLETS / "other.container.d").symlink_to(tmp_path)
