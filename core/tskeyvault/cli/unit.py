@@ -217,10 +217,14 @@ def _install(pieces: list[Piece], options: Namespace) -> int:
 
 def _kept(todo: Sequence[install.Change]) -> list[str]:
     """Return the runtime directories that are there, and that no unit has after *todo*: systemd leaves them at a stop."""
-    gone = [it.before for it in todo if it.before is not None and it.after is None]
-    found = [text.settings([it], "Service").get("RuntimeDirectory", []) for it in gone]
-    paths = [f"/run/{name}" for several in found for name in several]
-    return [path for path in paths if os.path.lexists(path)]
+    gone = dict.fromkeys(
+        name for it in todo for name in _runtime(it.before) if name not in _runtime(it.after)
+    )
+    return [path for name in gone if os.path.lexists(path := f"/run/{name}")]
+
+
+def _runtime(unit: str | None) -> Sequence[str]:
+    return text.settings([unit or ""], "Service").get("RuntimeDirectory", [])
 
 
 def _refuse_misplaced(options: Namespace) -> None:
