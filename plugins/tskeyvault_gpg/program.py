@@ -93,6 +93,10 @@ class Gpg:
         is_whole = is_sound and status.is_decrypted(lines)
         return answer.output if is_whole else None, lines
 
+    def runs(self) -> bool:
+        """Tell whether the program works at all, whatever lies in its home."""
+        return self.call("--no-options", "--version")[0].status == 0
+
     def can_list(self, *options: str) -> bool:
         """Tell whether gpg can list the keys that it has, with *options*; having none is no failure."""
         return self.call(*options, "--with-colons", "--list-keys")[0].status == 0
