@@ -94,9 +94,16 @@ def read_all(fd: int, limit: int, what: str) -> bytes:
 
 def refuse_directory(fd: int, name: str) -> None:
     """Raise DeliveryError when *name* in the directory *fd* is a directory, over which no file can be put."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-            raise DeliveryError(f"'{shown(name)}' is a directory")
+    if is_directory(fd, name):
+        raise DeliveryError(f"'{shown(name)}' is a directory")
+
+
+def is_directory(fd: int, name: str) -> bool:
+    """Tell whether *name* in the directory *fd* is a directory, and no link to one."""
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def exists(fd: int, name: str) -> bool:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from . import limits
+from . import home, limits
 from .errors import PluginError
 
 if TYPE_CHECKING:
@@ -287,7 +287,8 @@ def _signal(group: int, number: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"LC_ALL": "C.UTF-8"}
+    own = {"HOME": found} if (found := home.of_user(os.environ)) else {}
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | own | {"LC_ALL": "C.UTF-8"}
 
 
 def _not_started(program: str, error: OSError) -> PluginError:

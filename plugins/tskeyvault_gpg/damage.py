@@ -21,8 +21,8 @@ def of_home(gpg: Gpg) -> PluginError | None:
     """Return what to raise where *gpg* can do nothing with the user's home, or None where it can."""
     if gpg.can_list():
         return None
-    if not gpg.works():
-        return PluginError("gpg failed without a reason", "gpg --version says more")
+    if not gpg.runs():
+        return PluginError("gpg failed without a reason", "gpg --version shows whether it works at all")
     if missing := trouble(gpg.home):
         return PluginError(f"gpg cannot work: {missing.reason}", missing.hint)
     _, what, hint = next(part for part in _PARTS if part is _PARTS[-1] or gpg.can_list(*part[0]))

@@ -107,9 +107,9 @@ class Gpg:
         is_one = answer.status == 0 and len(status.found(lines, "PLAINTEXT")) == 1
         return answer.output if is_one else None
 
-    def works(self) -> bool:
-        """Tell whether gpg can do anything, for which it needs no home."""
-        return self.call("--version")[0].status == 0
+    def runs(self) -> bool:
+        """Tell whether the program works at all, whatever lies in its home."""
+        return self.call("--no-options", "--version")[0].status == 0
 
     def can_list(self, *options: str) -> bool:
         """Tell whether gpg can list the keys that it has, with *options*; having none is no failure."""

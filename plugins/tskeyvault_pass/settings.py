@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tskeyvault import names
+from tskeyvault import home, names
 from tskeyvault.errors import ConfigError, UsageError
 from tskeyvault.values import Options
 
@@ -63,10 +63,10 @@ def _directory(environ: Mapping[str, str], options: Options) -> str:
         raise ConfigError("[plugins.pass] directory is not an absolute path")
     if found := environ.get("PASSWORD_STORE_DIR") or configured:
         return os.path.abspath(found)
-    home = environ.get("HOME", "")
-    if not os.path.isabs(home):
-        home = pwd.getpwuid(os.geteuid()).pw_dir  # as in a unit of root, which has no HOME
-    return os.path.join(home, ".password-store")
+    found = home.of_user(environ)
+    if not os.path.isabs(found):
+        found = pwd.getpwuid(os.geteuid()).pw_dir  # as in a unit of root, which has no HOME
+    return os.path.join(found, ".password-store")
 
 
 def _umask(text: str) -> int:

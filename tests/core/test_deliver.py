@@ -578,9 +578,18 @@ def test_a_record_that_lies_does_not_prevent_a_delivery(desk: Desk, data: bytes)
 def test_a_record_cannot_name_what_lies_elsewhere(desk: Desk, foreign: Path) -> None:
     info = foreign.stat()
     for name in (f"../{foreign.name}", str(foreign), ".hidden", RECORD):
-        (desk.path / RECORD).write_text(json.dumps({name: [[info.st_ino, info.st_mtime_ns]]}))
-        desk.clean()
-        assert foreign.read_text() == "foreign"
+        forged = json.dumps({name: [[info.st_ino, info.st_mtime_ns]]})
+        for do in (desk.clean, lambda: desk.deliver({"a": b"1"})):
+            (desk.path / RECORD).write_text(forged)
+            do()
+            assert foreign.read_text() == "foreign"
+
+
+def test_a_directory_that_a_record_names_fails_no_delivery(desk: Desk) -> None:
+    (desk.path / "folder").mkdir()
+    (desk.path / RECORD).write_text(json.dumps({"folder": [identity(desk.path / "folder")[:2]]}))
+    assert desk.deliver({"a": b"1"}) == ["a"]
+    assert desk.all_names() == {"a", "folder", RECORD}
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])

@@ -57,6 +57,13 @@ def repaired(finding: Finding) -> None:
     subprocess.run(["sh", "-euc", finding.repair], check=True, env=env, cwd="/", timeout=60)
 
 
+VARIABLES = (
+    "RuntimeDirectory=%N",
+    "EnvironmentFile=-%t/old/x.env",
+    "ExecStartPre=+vault materialize web --directory /run/old",
+)
+
+
 class Broken(NamedTuple):
     """One thing that is wrong."""
 
@@ -193,6 +200,18 @@ SEEN = {
         lambda root: unit(root, "many@", "RuntimeDirectory=%p", "ExecStartPre=+vault materialize web"),
         "unit-directory", "many@.service", "loses its keys when another of its instances stops: RuntimeDirectory=many ",
     ),
+    "variables in a directory that stays": Broken(
+        lambda root: unit(root, "old", *VARIABLES, "User=app", "RuntimeDirectoryPreserve=restart"),
+        "unit-environment", "old.service", "its user can write /run/old/x.env, and so have root's vault load",
+    ),
+    "variables that are read at the stop": Broken(
+        lambda root: unit(root, "old", *VARIABLES, "DynamicUser=1", "ExecStopPost=+vault materialize web --clean"),
+        "unit-environment", "old.service", "its user can write /run/old/x.env",
+    ),
+    "variables in a directory for state": Broken(
+        lambda root: unit(root, "old@", *VARIABLES, "User=app", "StateDirectory=%p", "EnvironmentFile=%S/old/x"),
+        "unit-environment", "old@.service", "its user can write /var/lib/old/x",
+    ),
 }  # fmt: skip
 
 HEALTHY: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -223,6 +242,17 @@ HEALTHY: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a directory of two that stays": (
         lambda root: unit(root, "old", "RuntimeDirectory=web", "RuntimeDirectoryPreserve=yes"), "unit-directory"
+    ),
+    "variables in a directory of each start": (lambda root: unit(root, "old", *VARIABLES, "User=app"), "unit-environment"),
+    "variables of root's own": (
+        lambda root: unit(root, "old", *VARIABLES, "User=root", "RuntimeDirectoryPreserve=yes"), "unit-environment"
+    ),
+    "variables of a user who delivers": (
+        lambda root: unit(
+            root, "old", *VARIABLES, "ExecStartPre=", "ExecStartPre=-vault materialize web", "User=app",
+            "RuntimeDirectoryPreserve=yes",
+        ),
+        "unit-environment",
     ),
 }  # fmt: skip
 
@@ -266,7 +296,15 @@ def test_what_is_as_it_should_be_is_no_finding(root: Path, name: str) -> None:
     checks = (
         [check]
         if check
-        else ["key-files", "run-leftovers", "swap", "unit-files", "unit-clean-up", "unit-directory"]
+        else [
+            "key-files",
+            "run-leftovers",
+            "swap",
+            "unit-files",
+            "unit-clean-up",
+            "unit-directory",
+            "unit-environment",
+        ]
     )
     assert doctor.run(host(root), checks) == doctor.Report([], {})
 

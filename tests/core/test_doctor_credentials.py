@@ -16,6 +16,7 @@ from tskeyvault.locate import Place
 from tskeyvault.vault import opened
 
 UNITS = "etc/systemd/system"
+HOST_KEY = "var/lib/systemd/credential.secret"
 ENCRYPTED, PLAIN = "/run/vault/encrypted.sock", "/run/vault/credentials.sock"
 ASKS = f"LoadCredentialEncrypted=tskey:{ENCRYPTED}"
 IN_PLAIN = f"LoadCredential=tskey:{PLAIN}"
@@ -41,8 +42,9 @@ LISTENS = f"[Socket]\nListenStream={PLAIN}\nListenStream={ENCRYPTED}\n"
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Give a host that serves web.service its credential, and has a stand-in for systemctl."""
     root = tmp_path.resolve() / "root"
-    for folder in (UNITS, "run/systemd/system", "run/vault"):
+    for folder in (UNITS, "run/systemd/system", "run/vault", "var/lib/systemd"):
         (root / folder).mkdir(parents=True, mode=0o700)
+    (root / HOST_KEY).touch()
     (root / UNITS / "served.socket").write_text(LISTENS)
     unit(root, "web.service", ASKS)
     (programs := tmp_path / "programs").mkdir()
@@ -107,6 +109,22 @@ def test_a_socket_that_is_not_there_is_named(host: Host) -> None:
     )  # fmt: skip
     assert f"ListenStream={ENCRYPTED}" in finding.repair
     assert "served.socket.d/vault.conf" in finding.repair
+
+
+def test_a_socket_is_there_before_a_unit_is_sent_to_it(host: Host) -> None:
+    needs.root()
+    Path(host.root, UNITS, "served.socket").write_text(f"[Socket]\nListenStream={PLAIN}\n")
+    unit(Path(host.root), "web.service", IN_PLAIN)
+    (finding,) = found(host, "credential-server")
+    assert finding.message == "web.service should ask there, and no socket unit listens there"
+    assert f"ListenStream={ENCRYPTED}" in finding.repair
+
+
+def test_a_host_without_a_key_to_encrypt_with_is_named(host: Host) -> None:
+    needs.root()
+    Path(host.root, HOST_KEY).unlink()
+    (finding,) = found(host, "credential-server")
+    assert (finding.thing, finding.repair) == (str(Path(host.root, HOST_KEY)), "systemd-creds setup")
 
 
 def test_without_any_socket_unit_the_page_is_named_that_has_one(host: Host) -> None:

@@ -1,6 +1,7 @@
 """Running programs: limits on time and output, a closed environment, and nothing left behind."""
 
 import os
+import pwd
 import sys
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support import needs
 from support.age_plugin_kit import children, group, install_text
 from tskeyvault import process
 from tskeyvault.errors import PluginError
@@ -189,3 +191,18 @@ def test_interactive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert process.interactive([*PYTHON, ours], directory="/") == 0
     with pytest.raises(PluginError, match="is not installed"):
         process.interactive([os.path.join(tmp_path, "nowhere")], directory="/")
+
+
+@pytest.mark.parametrize(
+    ("owner", "sudo", "given"), [(0, "", True), (65534, "", False), (65534, "65534", True)]
+)
+def test_root_gives_no_program_the_home_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, sudo: str, given: bool
+) -> None:
+    """As in a line with ``+`` of a unit with ``User=``, who could name a program in its gpg.conf."""
+    needs.root()
+    os.chown(tmp_path, owner, -1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SUDO_UID", sudo)
+    done = process.run([*PYTHON, "import os; print(os.environ['HOME'])"], directory="/")
+    assert done.output.strip() == (str(tmp_path) if given else pwd.getpwuid(0).pw_dir)

@@ -78,3 +78,18 @@ def test_the_preserved_directory_of_a_dynamic_user_is_a_link(system: Machine) ->
     lines = ("DynamicUser=yes", "RuntimeDirectory=claims-kept", "RuntimeDirectoryPreserve=yes")
     assert system.start(oneshot(system, "claims-kept", *lines, "ExecStart=/bin/true")).ok
     assert system.run("readlink", "/run/claims-kept").stdout == "private/claims-kept\n"
+
+
+def test_roots_line_has_the_variables_that_the_units_user_wrote(system: Machine) -> None:
+    """Why ``vault unit`` refuses an ``EnvironmentFile=`` in a directory that outlasts the service."""
+    lines = (
+        "User=nobody",
+        "RuntimeDirectory=claims-own",
+        "RuntimeDirectoryPreserve=yes",
+        "EnvironmentFile=-/run/claims-own/x.env",
+        "ExecStartPre=+/bin/sh -c 'echo \"root has $$(id -u)<${MINE}>\"'",
+        "ExecStart=/bin/sh -c 'echo MINE=planted >/run/claims-own/x.env'",
+    )
+    unit = oneshot(system, "claims-own", *lines)
+    assert "root has 0<>" in system.start(unit).journal
+    assert "root has 0<planted>" in system.start(unit).journal

@@ -271,6 +271,15 @@ def test_a_service_that_gets_credentials_alone_by_now_has_no_files(vault: Made, 
     assert done == Result(0, b"", f"vault: removed: {runtime}/a/one\nvault: wrote: {runtime}/b/current/two\n")
 
 
+def test_of_a_service_with_credentials_alone_nothing_is_called_up_to_date(vault: Made) -> None:
+    rewrite(vault, "[services.b]\n", '[services.c.credentials]\none = "t/one"\n[services.b]\n')
+    done = run("apply", "--restart", "c")
+    said = "vault: service 'c' gets credentials alone, which its units ask for at their start\n"
+    assert done == Result(0, b"", f"{said}hint: systemctl try-restart c.service\n")
+    done = run("materialize", "--changed", "c")
+    assert (done.code, "service 'c' has no files" in done.err) == (3, True)
+
+
 def test_a_failing_secret_leaves_the_files_that_are_gone_from_the_vault(vault: Made, runtime: Path) -> None:
     rewrite(vault, ONE, ONE.replace("files.one", "files.other").replace("t/one", "t/none"))
     before = picture(runtime)

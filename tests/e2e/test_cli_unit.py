@@ -132,6 +132,33 @@ def test_where_a_directory_has_to_be_named_it_is_said(
     assert "--directory" in done.err
 
 
+@pytest.mark.parametrize(("lines", "options"), [
+    ("User=app\nRuntimeDirectory=a\nRuntimeDirectoryPreserve=yes\nEnvironmentFile=-/run/a/x.env", ()),
+    ("DynamicUser=yes\nRuntimeDirectory=a b\nEnvironmentFile=-%t/a/x.env", ("--directory", "/run/a")),
+    ("DynamicUser=yes\nRuntimeDirectory=a\nRuntimeDirectoryPreserve=yes\nEnvironmentFile=-/run/private/a/x.env", ("--directory", "/run/private/a")),
+    ("User=app\nStateDirectory=a/b\nEnvironmentFile=/var/lib/a/b/x.env", ()),
+])  # fmt: skip
+def test_root_runs_nothing_with_variables_that_the_units_user_sets(
+    unit: Unit, tmp_path: Path, lines: str, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "x.service").write_text(f"{UNIT}{lines}\n")
+    done = unit("web", "--for", "systemd", "--unit", "x.service", "--from", tmp_path / "x.service", *options)
+    assert (done.code, done.out) == (2, b"")
+    assert "where its user could have root's line load a library of theirs" in done.err
+    assert "hint: " in done.err
+
+
+@pytest.mark.parametrize("lines", [
+    "User=app\nRuntimeDirectory=a\nEnvironmentFile=-/run/a/x.env",
+    "RuntimeDirectory=a\nRuntimeDirectoryPreserve=yes\nEnvironmentFile=-/run/a/x.env",
+    "User=app\nStateDirectory=a\nEnvironmentFile=/etc/default/a",
+])  # fmt: skip
+def test_variables_that_only_root_sets_are_no_reason_to_refuse(
+    unit: Unit, tmp_path: Path, lines: str
+) -> None:
+    assert PRE in drop_in(unit, tmp_path, f"{UNIT}{lines}\n")
+
+
 SOCKET = "/run/vault/encrypted.sock"
 FROM_SOCKET = {
     "credentials alone": (
@@ -266,6 +293,19 @@ def test_no_link_is_followed_when_installing(unit: Unit, root: Path, tmp_path: P
     assert done.code == 5, done.err
     assert list(elsewhere.iterdir()) == []
     assert installed(root) == {}
+
+
+def test_a_drop_in_of_another_service_is_named_with_what_takes_it_away(
+    unit: Unit, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.service").write_text(UNIT)
+    install = ("--unit", "x.service", "--from", tmp_path / "x.service", "--install", "--root", root, "--yes")
+    assert unit("web", "--for", "systemd", *install).code == 0
+    before = installed(root)
+    done = unit("sets", "--for", "systemd", *install)
+    assert (done.code, done.out, installed(root)) == (2, b"", before)
+    assert "made by 'vault unit web --for systemd'\n" in done.err
+    assert "hint: vault unit web --for systemd --uninstall takes it away" in done.err
 
 
 def test_what_lies_beside_them_is_somebody_elses_affair(unit: Unit, root: Path, tmp_path: Path) -> None:

@@ -173,6 +173,18 @@ def test_a_commit_cannot_have_a_unit_restarted_that_does_not_get_the_files(
         both.stop(unit)
 
 
+def test_the_files_of_a_unit_that_gets_credentials_by_now_go(both: Host) -> None:
+    both.install("left.service", "[Service]\nExecStart=/usr/local/bin/sidecar /credential\n")
+    credentials = r's/^\[services.left.files.key\]$/[services.left]\ncredentials.key = "one"\n[services.unused.files.key]/'
+    shell(both.machine, f"cp {VAULT}/vault.toml /srv/whole.toml; sed -i '{credentials}' {VAULT}/vault.toml")
+    pid = both.machine.run("systemctl", "show", "--property=MainPID", "left.service").stdout
+    try:
+        assert apply(both, "left", "--restart") == Said(0, "", "vault: removed: /run/left/key\n")
+        assert both.machine.run("systemctl", "show", "--property=MainPID", "left.service").stdout == pid
+    finally:
+        shell(both.machine, f"mv /srv/whole.toml {VAULT}/vault.toml; rm -rf /run/left")
+
+
 def test_a_unit_that_reads_the_files_of_another_is_restarted_with_it(both: Host) -> None:
     reader = "BindReadOnlyPaths=/run/thief\n[Unit]\nRequires=thief.service\nAfter=thief.service\n"
     assert both.start("thief.service", unit_text("thief")).ok

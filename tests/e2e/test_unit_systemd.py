@@ -179,6 +179,32 @@ def test_a_directory_of_another_unit_is_not_taken(host: Host) -> None:
     assert not host.machine.path(f"/etc/systemd/system/dbus.service.d/{DROP_IN}").exists()
 
 
+def test_an_uninstall_under_a_service_that_runs_says_what_stays(host: Host) -> None:
+    host.install("early.service", f"[Service]\nDynamicUser=yes\n{START} /run/early/tskey\n")
+    command = (
+        PROGRAM,
+        "--vault",
+        VAULT,
+        "unit",
+        "sidecar",
+        "--for",
+        "systemd",
+        "--yes",
+        "--unit",
+        "early.service",
+    )
+    host.machine.run(*command, "--install")
+    assert host.machine.start("early.service").ok
+    said = host.machine.run(*command, "--uninstall").stderr
+    host.stop("early.service")
+    assert "warning: nothing removes '/run/early' any more" in said
+    assert host.machine.path("/run/early/tskey").exists()
+    shell(host.machine, said.rpartition("and then: ")[2])
+    assert not host.machine.path("/run/early").exists()
+    host.machine.run(*command, "--install")
+    assert "warning" not in host.machine.run(*command, "--uninstall").stderr
+
+
 def test_what_runs_before_the_key_is_there_is_said(host: Host) -> None:
     host.machine.unit("early.service", "[Service]\nExecStartPre=/bin/true\nExecStart=/bin/true\n")
     done = host.machine.run(

@@ -32,7 +32,7 @@ def assert_refused(host: Host, name: str, outcome: Outcome, status: int, *messag
     told = (outcome.ok, outcome.result, outcome.start_pre_status)
     assert told == (False, "exit-code", status), outcome.journal
     for message in messages:
-        assert message in outcome.journal
+        assert message in outcome.journal, outcome.journal
     for never in (RUNS, "Traceback", "defect"):
         assert never not in outcome.journal
     text = host.machine.path(f"/etc/systemd/system/{name}.service").read_text()

@@ -9,6 +9,7 @@ from tskeyvault.errors import VaultError
 from tskeyvault.materialize import apply
 from tskeyvault.materialize.apply import Report
 from tskeyvault.materialize.delivered import Deliveries, Place
+from tskeyvault.services import Service
 from tskeyvault.vault import Vault, opened
 
 from . import place, terminal
@@ -75,8 +76,17 @@ def delivered(
         if places:
             found[name] = places
         elif wanted:
-            terminal.say(f"service '{name}' is not delivered on this host")
+            _say_why_not(name, vault.settings.services.get(name))
     return found, unsafe
+
+
+def _say_why_not(name: str, described: Service | None) -> None:
+    """Say why there is nothing to do for the service *name*."""
+    if described is None or described.files:
+        terminal.say(f"service '{name}' is not delivered on this host")
+    else:
+        terminal.say(f"service '{name}' gets credentials alone, which its units ask for at their start")
+        terminal.hint(f"systemctl try-restart {' '.join(described.units)}")
 
 
 def tell(reports: Sequence[Report], *, json: bool, would: bool) -> int:

@@ -132,9 +132,9 @@ def _changed(options: Namespace) -> int:
                 if options.directory
                 else apply.places_of(options.service, memory.services.get(options.service, []))
             )
-            if not known:
-                vault.settings.service(options.service)
             directory = service.directory_of(options.service, options.directory or "", os.environ)
+            if not known:
+                service.order_of(options.service, directory, vault)
             places = {options.service: known or [Place(directory, -1, options.allow_disk, waiting=False)]}
             reports = apply.look(vault, places, restart=False)
         else:

@@ -1,14 +1,15 @@
 """``vault unit``: print, or install, what a service manager has to be told so that a service gets its secrets."""
 
 import os
+import shlex
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tskeyvault import names
 from tskeyvault.credentials import table
 from tskeyvault.errors import UsageError
 from tskeyvault.services import Service
-from tskeyvault.units import compose, install, manager, nixos, order, quadlet, sidecar, systemd
+from tskeyvault.units import compose, install, manager, nixos, order, quadlet, sidecar, systemd, text
 from tskeyvault.units.order import Delivery
 from tskeyvault.units.text import Piece
 from tskeyvault.vault import opened
@@ -208,7 +209,22 @@ def _install(pieces: list[Piece], options: Namespace) -> int:
         terminal.say(f"{'removed' if change.after is None else 'wrote'}: {change.path}")
     if root == "/" and manager.reload():
         terminal.say("systemd has read its units again; a service gets this at its next start")
+        for path in _kept(todo):
+            terminal.warn(f"nothing removes '{path}' any more, and it holds what was delivered")
+            terminal.hint(f"stop what uses it, and then: rm -r {shlex.quote(path)}")
     return 0
+
+
+def _kept(todo: Sequence[install.Change]) -> list[str]:
+    """Return the runtime directories that are there, and that no unit has after *todo*: systemd leaves them at a stop."""
+    gone = dict.fromkeys(
+        name for it in todo for name in _runtime(it.before) if name not in _runtime(it.after)
+    )
+    return [path for name in gone if os.path.lexists(path := f"/run/{name}")]
+
+
+def _runtime(unit: str | None) -> Sequence[str]:
+    return text.settings([unit or ""], "Service").get("RuntimeDirectory", [])
 
 
 def _refuse_misplaced(options: Namespace) -> None:

@@ -42,6 +42,9 @@ CHECKS: Mapping[str, Check] = {
     "unit-files": Check(units.with_plain_files, "units that still take a key from a plain file, or hold one"),
     "unit-clean-up": Check(units.without_clean_up, "units that leave their keys under /run when they stop"),
     "unit-directory": Check(units.with_a_shared_directory, "units whose keys go when another unit stops"),
+    "unit-environment": Check(
+        units.with_variables_of_the_user, "units whose user can choose what root's vault loads"
+    ),
     "credential-server": Check(
         credentials.of_server, "whether units that ask the vault's server for credentials get to it"
     ),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tskeyvault import names
-from tskeyvault.credentials import table
+from tskeyvault.credentials import envelope, table
 from tskeyvault.errors import ConfigError, NotFoundError
 from tskeyvault.names import Reference
 from tskeyvault.unitfiles import Line, Unit
@@ -48,15 +48,20 @@ def of_server(host: Host) -> Iterator[Finding]:
     asking: dict[str, str] = {}
     for unit in host.units:
         for it in asked(unit):
-            asking.setdefault(it.place, unit.name)
+            asking.setdefault(it.place, f"{shown(unit.name)} asks there")
+            # Before 'credential-units' sends it there.
+            asking.setdefault(table.ENCRYPTED, f"{shown(unit.name)} should ask there")
     if not asking:
         return
+    if not os.path.lexists(key := host.path(envelope.SECRET)):
+        message = "is not there, so that no credential can be encrypted for this host"
+        yield Finding("credential-server", key, message, "systemd-creds setup")
     listening = {
         line.value: unit for unit in host.sockets for line in unit.settings("ListenStream", "Socket")
     }
-    for place, name in asking.items():
+    for place, who in asking.items():
         if place not in listening:
-            yield _missing(place, name, listening)
+            yield _missing(place, who, listening)
     for unit in {unit.name: unit for place, unit in listening.items() if place in asking}.values():
         yield from _of_state(host, unit)
     for place in asking:
@@ -81,8 +86,8 @@ def _in_plain(unit: Unit, it: Asked) -> Finding:
     return Finding("credential-units", where, message, repair)
 
 
-def _missing(place: str, name: str, listening: Mapping[str, Unit]) -> Finding:
-    message = f"{shown(name)} asks there, and no socket unit listens there"
+def _missing(place: str, who: str, listening: Mapping[str, Unit]) -> Finding:
+    message = f"{who}, and no socket unit listens there"
     other = next((listening[it] for it in _BY.values() if it in listening), None)
     repair = _drop_in(other, f"ListenStream={place}") if other else _SERVED
     return Finding("credential-server", place, message, repair)

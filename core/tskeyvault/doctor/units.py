@@ -10,6 +10,7 @@ from tskeyvault import files, names
 from tskeyvault.errors import NameInvalidError, VaultError
 from tskeyvault.unitfiles import Line, Unit
 from tskeyvault.unitlines import service_of
+from tskeyvault.units import environment
 from tskeyvault_hooks.finder import Finder
 
 from .finding import Finding, shown
@@ -26,6 +27,9 @@ _OWN_DIRECTORY = (
 )
 _OF_INSTANCE = re.compile("%[iInN]")
 """Specifiers that differ from one instance of a template to the next."""
+_OWN_VARIABLES = "[Service]: an empty EnvironmentFile=, and the key from a file"
+_COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
+_PREFIXES = "@-:+!|"
 _PROGRAMS = {"vault", "tskeyvault"}
 _YES = {"yes", "true", "1", "on"}
 
@@ -83,6 +87,32 @@ def _directories(unit: Unit) -> Iterator[tuple[Line, str]]:
             for word in line.value.split():
                 if not (unit.is_template and _OF_INSTANCE.search(word)):
                     yield line, _expanded(unit, word.partition(":")[0])
+
+
+def with_variables_of_the_user(host: Host) -> Iterator[Finding]:
+    """Yield the units whose own user can say what the lines load that root runs ``vault`` in."""
+    for unit in host.units:
+        keys = {key for key in _COMMANDS for line in unit.settings(key) if _is_roots(unit, line)}
+        if keys:
+            settings = {
+                it.key: [line.value for line in unit.settings(it.key)]
+                for it in unit.lines
+                if it.section == "Service" and unit.settings(it.key)
+            }
+            preserved = environment.is_on(settings, "RuntimeDirectoryPreserve")  # also over a restart alone
+            outlasts = preserved or bool(keys - {"ExecStartPre"})
+            for path in environment.files_of_user(unit.name, settings, outlasts=outlasts):
+                message = (
+                    f"its user can write {shown(path)}, and so have root's vault load a library of theirs"
+                )
+                repair = f"systemctl edit {shlex.quote(unit.name)}  # {_OWN_VARIABLES}"
+                yield Finding("unit-environment", shown(unit.name), message, repair)
+
+
+def _is_roots(unit: Unit, line: Line) -> bool:
+    """Tell whether root runs ``vault materialize`` in *line*, whoever the unit's user is."""
+    prefixes = line.value[: len(line.value) - len(line.value.lstrip(_PREFIXES))]
+    return bool({"+", "!"} & set(prefixes)) and _delivery(unit, line) is not None
 
 
 def with_plain_files(host: Host) -> Iterator[Finding]:
@@ -184,7 +214,7 @@ def _delivery(unit: Unit, line: Line) -> tuple[Delivery, bool] | None:
         words = shlex.split(line.value)
     except ValueError:
         words = line.value.split()
-    if "materialize" not in words or not _PROGRAMS & {os.path.basename(it.lstrip("@-:+!|")) for it in words}:
+    if "materialize" not in words or not _PROGRAMS & {os.path.basename(it.lstrip(_PREFIXES)) for it in words}:
         return None
     after = words[words.index("materialize") + 1 :]
     given = {option: _expanded(unit, _value(after, option)) for option in ("--directory", "--to")}

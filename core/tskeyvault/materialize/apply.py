@@ -186,8 +186,14 @@ def _report(name: str, deliveries: Sequence[Delivery], *, restart: bool) -> Repo
     described = [it.order for it in deliveries if it.order.files or it.order.units]
     listed = dict.fromkeys(unit for order in described for unit in order.units)
     directories = tuple(it.place.directory for it in deliveries)
-    asked = restart and due and described
-    using = units.using(units.Delivery(name, directories), tuple(listed)) if asked else ()
+    using: Sequence[str] = ()
+    if restart and due and described:
+        try:
+            using = units.using(units.Delivery(name, directories), tuple(listed))
+        except DeliveryError:
+            if any(it.order.files for it in deliveries):
+                raise
+            # It gets credentials by now, and so has no use for the files that are removed.
     return Report(name, tuple(deliveries), tuple(using), any(order.reload for order in described))
 
 

@@ -53,8 +53,9 @@ def is_written(directory: int, service: str) -> bool:
 
 
 def there(directory: int, record: Record) -> list[str]:
-    """Return the names of the files that *record* lists and that are still those."""
-    return [name for name, written in record.items() if identity(directory, name) in written]
+    """Return the names of the files that *record* lists and that are still those; no directory is one of ours."""
+    found = [name for name, written in record.items() if identity(directory, name) in written]
+    return [name for name in found if not files.is_directory(directory, name)]
 
 
 def knows(directory: int, record: Record, name: str) -> bool:

@@ -8,10 +8,14 @@ from typing import NamedTuple
 
 from tskeyvault import files
 from tskeyvault.errors import IntegrityError, NotFoundError, UsageError
+from tskeyvault.names import shown
 
 from .text import Piece
 
 _MAX = 1 << 20
+_LONGEST = 300
+_OURS = "# vault unit "
+"""How the first line of every file of ours begins."""
 
 
 class Change(NamedTuple):
@@ -44,14 +48,25 @@ def changes(root: str, wanted: Sequence[Piece], mark: str, directory: str) -> li
     for piece in wanted:
         before = _read(root, piece.path)
         if before is not None and before.split("\n", 1)[0] != mark:
-            raise UsageError(
-                f"'{piece.path}' is there, and not made by this", "move it away, or merge the two by hand"
-            )
+            raise _in_the_way(piece.path, before)
         if before != piece.text:
             found.append(Change(piece.path, before, piece.text))
     paths = {piece.path for piece in wanted}
     found += [Change(it.path, it.text, None) for it in _marked(root, directory, mark) if it.path not in paths]
     return found
+
+
+def _in_the_way(path: str, before: str) -> UsageError:
+    line = before.split("\n", 1)[0]
+    if not line.startswith(_OURS):
+        return UsageError(
+            f"'{path}' is there, and not made by this", "move it away, or merge the two by hand"
+        )
+    command = shown(line.removeprefix("# "), _LONGEST)
+    return UsageError(
+        f"'{path}' is there, and made by '{command}'",
+        f"{command} --uninstall takes it away; a unit gets the secrets of one service",
+    )
 
 
 def apply(root: str, todo: Sequence[Change]) -> None:

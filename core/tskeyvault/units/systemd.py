@@ -10,7 +10,7 @@ from tskeyvault.errors import NotFoundError, UsageError
 from tskeyvault.names import shown
 from tskeyvault.services import Service
 
-from . import manager, text
+from . import environment, manager, text
 from .order import Delivery
 from .text import Piece
 
@@ -19,7 +19,6 @@ DROP_IN = "50-tskeyvault.conf"
 """The name of every drop-in of ours."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.@-]+", re.ASCII)
-_NO = {"no", "false", "off", "0", "n", "f"}
 
 
 class Unit(NamedTuple):
@@ -36,6 +35,8 @@ class Unit(NamedTuple):
     """Seconds that a start may take; 0 where it does not say."""
     prepares: bool
     """It has commands of its own before its start."""
+    settings: environment.Settings
+    """All that it sets."""
 
 
 def existing(name: str, given: str = "") -> Unit:
@@ -56,10 +57,11 @@ def existing(name: str, given: str = "") -> Unit:
     return Unit(
         name=name,
         runtime=tuple(" ".join(found.get("RuntimeDirectory", ())).split()),
-        preserved=found.get("RuntimeDirectoryPreserve", ["no"])[-1] not in _NO,
-        dynamic=found.get("DynamicUser", ["no"])[-1] not in _NO,
+        preserved=environment.is_on(found, "RuntimeDirectoryPreserve"),
+        dynamic=environment.is_on(found, "DynamicUser"),
         timeout=timeout,
         prepares="ExecStartPre" in found,
+        settings=found,
     )
 
 
@@ -93,9 +95,19 @@ def _files(unit: Unit, delivery: Delivery, directory: str) -> list[str]:
         refuse_foreign(unit.name, runtime)
         lines += [f"RuntimeDirectory={runtime}", "RuntimeDirectoryMode=0700"]
     lines.append(f"ExecStartPre=+{text.command(delivery.materialize(directory))}")
+    _refuse_variables_of_user(unit, outlasts=bool(directory) or unit.preserved)
     if directory or unit.preserved:
         lines.append(f"ExecStopPost=+{text.command(delivery.clean(directory))}")
     return lines
+
+
+def _refuse_variables_of_user(unit: Unit, *, outlasts: bool) -> None:
+    """Refuse to have root run a command with variables that the unit's user can set. Raises UsageError."""
+    if found := environment.files_of_user(unit.name, unit.settings, outlasts=outlasts):
+        raise UsageError(
+            f"unit '{unit.name}' reads '{shown(found[0])}', where its user could have root's line load a library of theirs",
+            "EnvironmentFile= of a place that only root can write, or of a RuntimeDirectory= that no stop leaves",
+        )
 
 
 def _runtime_directory(unit: str) -> str:
