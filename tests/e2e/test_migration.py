@@ -75,8 +75,13 @@ def ready(host: Host) -> Iterator[Host]:
     shell(host.machine, f"export {GIT}; cd /; {approve}")
     (config,) = (text for text in documents.texts(PAGE, "toml") if text.startswith("[plugins.pass]"))
     host.machine.write("/etc/tskeyvault/config.toml", config)
+    git = f"export {GIT}; git -C {VAULT}"
+    before = shell(host.machine, f"{git} rev-parse HEAD")
     yield host
-    host.machine.run("rm", "-f", "/etc/tskeyvault/config.toml")
+    # What was imported is in this clone alone: the next that is pulled would not fit.
+    shell(
+        host.machine, f"{git} reset --quiet --hard {before}\n{git} clean -fdq; rm /etc/tskeyvault/config.toml"
+    )
 
 
 def doctor(host: Host, *checks: str) -> list[dict[str, str]]:

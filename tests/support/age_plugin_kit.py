@@ -91,18 +91,18 @@ def install_text(path: Path, text: str) -> Path:
     return path
 
 
-def children() -> list[str]:
-    """Return the processes of ours that run or were not reaped, by number and state."""
+def children() -> set[str]:
+    """Return the processes of ours, machines of other tests among them, by number; one that was not reaped has a Z."""
     return _having(4, os.getpid())
 
 
-def group(leader: int) -> list[str]:
-    """Return the living processes in the process group of *leader*, by number and state."""
-    return [process for process in _having(5, leader) if not process.endswith("Z")]
+def group(leader: int) -> set[str]:
+    """Return the living processes in the process group of *leader*, by number."""
+    return {process for process in _having(5, leader) if not process.endswith("Z")}
 
 
-def _having(field: int, value: int) -> list[str]:
-    found = []
+def _having(field: int, value: int) -> set[str]:
+    found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = stat.read_text()
@@ -110,5 +110,5 @@ def _having(field: int, value: int) -> list[str]:
             continue  # it ended meanwhile
         fields = ["", stat.parent.name, "", *text.rpartition(")")[2].split()]
         if fields[field] == str(value):
-            found.append(f"{stat.parent.name} {fields[3]}")
+            found.add(stat.parent.name + fields[3] * (fields[3] == "Z"))
     return found

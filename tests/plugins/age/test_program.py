@@ -151,10 +151,11 @@ def test_the_users_time_is_not_the_programs(pair: Pair) -> None:
 
 def test_the_file_key_stands_nowhere(pair: Pair) -> None:
     seen: list[bytes] = []
+    before = children()
 
     def look() -> None:
-        for child in children():
-            process = Path("/proc") / child.partition(" ")[0]
+        for child in children() - before:
+            process = Path("/proc") / child
             seen.extend((process / file).read_bytes() for file in ("cmdline", "environ"))
 
     key = secrets.token_bytes(12).hex()[:16].encode()
