@@ -189,6 +189,7 @@ def test_the_identity_can_be_an_encrypted_credential(nixos: Host) -> None:
     shell(
         nixos.machine,
         f"mkdir -p -m 0700 {encrypted.rpartition('/')[0]}\n"
+        f"mv {encrypted} {encrypted}.away\n"
         f"systemd-creds encrypt --name=tskeyvault-identity /etc/tskeyvault/identities {encrypted} 2>/dev/null\n"
         "mv /etc/tskeyvault/identities /etc/tskeyvault/away",
     )
@@ -196,6 +197,7 @@ def test_the_identity_can_be_an_encrypted_credential(nixos: Host) -> None:
         outcome = nixos.machine.start("sealed.service")
     finally:
         nixos.machine.run("mv", "/etc/tskeyvault/away", "/etc/tskeyvault/identities")
+        nixos.machine.run("mv", f"{encrypted}.away", encrypted)
     assert outcome.ok, outcome.journal
     assert nixos.proof("sealed.service").sha256 == nixos.digest("tailscale/web-key")
     nixos.stop("sealed.service")
