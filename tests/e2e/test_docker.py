@@ -16,6 +16,7 @@ AI, OLLAMA = "tailscale/ai-services-key", "tailscale/ollama-key"
 UNIT = "ollama-project.service"
 PROJECT = ("-f", "/srv/compose.yaml", "-f", "/srv/tailscale.yaml")
 BEHIND = "srv-ollama-1"
+STATE = "/var/lib/tailscale-ts-ollama"
 MATERIALIZE = ("--vault", "/srv/vault", "materialize", "ts-ollama")
 CLEAN_UP = "nft flush ruleset; ip link delete docker0; umount /var/lib/docker /var/lib/containerd"
 
@@ -25,6 +26,7 @@ def host(trixie: Machine) -> Iterator[Host]:
     """Give the machine with docker, and the unit and the files of the page; none of them is there afterwards."""
     host = Host(trixie, PAGE, (AI, OLLAMA))
     docker = Engine(trixie, "docker")
+    trixie.run("rm", "-rf", STATE)  # of podman's sidecar of that name, which has logged in
     (command,) = (text for text in documents.texts(PAGE, "sh") if "--for compose" in text)
     trixie.run("sh", "-euc", command)
     trixie.write("/srv/compose.yaml", "services: {ollama: {image: 'docker.io/ollama/ollama:latest'}}\n")
@@ -33,7 +35,7 @@ def host(trixie: Machine) -> Iterator[Host]:
     yield host
     host.stop(UNIT, "docker.socket", "docker.service", "containerd.service")
     trixie.run("sh", "-euc", CLEAN_UP)
-    trixie.run("rm", "-r", f"/etc/systemd/system/{UNIT}", "/srv/compose.yaml", "/srv/tailscale.yaml")
+    trixie.run("rm", "-r", f"/etc/systemd/system/{UNIT}", "/srv/compose.yaml", "/srv/tailscale.yaml", STATE)
 
 
 @pytest.fixture
