@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support import gpg, needs
+from support.credentials import wait
 from support.gpg import Person, configured, with_file
 from support.team import Shared, Team, made, team
 from support.vaults import PATH, Result, services
@@ -34,6 +35,7 @@ def host(people: Team, tmp_path: Path) -> tuple[Shared, Person]:
     ours.put("a", b"the value")
     ours.add(people.bob)
     subprocess.run(["gpgconf", "--homedir", people.bob.home, "--kill", "all"], check=True)
+    wait(lambda: gpg.agents(people.bob.home) == 0)  # it still answers while it ends
     return ours, people.bob
 
 
